@@ -1,0 +1,6 @@
+from django.tasks import task
+
+
+@task
+def add(a: int, b: int) -> int:
+    return a + b

@@ -1,0 +1,37 @@
+import os
+
+import pytest
+from django.conf import settings
+
+pytest_plugins = ["pytester"]
+
+
+def _unreachable() -> str | None:
+    """Why the PostgreSQL server of the settings cannot be used, or None."""
+    if settings.TESTS_DATABASE != "postgresql":
+        return None
+    import psycopg
+
+    database = settings.DATABASES["default"]
+    try:
+        psycopg.connect(
+            host=database["HOST"],
+            port=database["PORT"],
+            user=database["USER"],
+            password=database["PASSWORD"],
+            dbname="postgres",
+            connect_timeout=5,
+        ).close()
+    except psycopg.OperationalError as error:
+        return f"PostgreSQL does not answer: {error}"
+    return None
+
+
+def pytest_collection_modifyitems(config, items):
+    reason = _unreachable()
+    if reason is None:
+        return
+    if os.environ.get("CI") == "true":
+        raise pytest.UsageError(f"CI=true and {reason}")
+    for item in items:
+        item.add_marker(pytest.mark.skip(reason=reason))

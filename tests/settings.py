@@ -1,0 +1,39 @@
+"""Settings of the test suite. TESTS_DATABASE chooses the database: sqlite (default) or postgresql."""
+
+import os
+
+SECRET_KEY = "not secret: tests only"
+USE_TZ = True
+TIME_ZONE = "Europe/Zurich"
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "tests.app"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ROOT_URLCONF = "tests.app.urls"
+ALLOWED_HOSTS = ["*"]
+
+TESTS_DATABASE = os.environ.get("TESTS_DATABASE", "sqlite")
+
+if TESTS_DATABASE == "postgresql":
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": os.environ.get("PGDATABASE", "postgres"),
+            "HOST": os.environ.get("PGHOST", "127.0.0.1"),
+            "PORT": os.environ.get("PGPORT", "5432"),
+            "USER": os.environ.get("PGUSER", "postgres"),
+            "PASSWORD": os.environ.get("PGPASSWORD", ""),
+        },
+    }
+else:
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+
+# A second database, for what concerns several aliases.
+DATABASES["other"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+
+# What a project would have in production; the plugin replaces both by recording backends.
+TASKS = {
+    "default": {"BACKEND": "django.tasks.backends.dummy.DummyBackend", "QUEUES": []},
+    "mail": {
+        "BACKEND": "django.tasks.backends.dummy.DummyBackend",
+        "QUEUES": ["default", "newsletters"],
+    },
+}
