@@ -1,0 +1,292 @@
+"""The worker without I/O: it is told what happened, and answers what to do next.
+
+    worker = Worker("worker-1", concurrency=4)
+    for command in worker.poll(now): ...    # the driver does it, then tells: claimed, finished, ...
+
+It knows no thread, no database and no clock; the production worker, the test queue and the
+simulator drive this same class, so that every rule is written once.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from . import lifecycle
+from .errors import task_error
+from .framework import TaskError
+from .lifecycle import Job
+from .policies import Policy
+
+DEFAULT_LEASE = timedelta(seconds=60)
+
+
+class TaskTimeout(TimeoutError):  # noqa: N818 - as the standard library names timeouts
+    """The body of a task ran longer than its ``timeout``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Make due jobs ready; answer with `Worker.promoted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Claim up to ``limit`` jobs; answer with `Worker.claimed`."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Store that ``job`` (RUNNING now) has started, and run its body.
+
+    Answer with `Worker.finished`, or with `Worker.fenced` when the store refused the start.
+    """
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Store these outcomes; answer with `Worker.acknowledged`."""
+
+    outcomes: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give these unstarted jobs back; no answer is awaited."""
+
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Tell the store that this worker lives; answer with `Worker.heartbeat_acknowledged`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """Look for workers whose lease ended, and take over their jobs; no answer is awaited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until something is reported, or ``until`` (None: however long)."""
+
+    until: datetime | None
+
+
+type Command = Promote | Claim | Run | Acknowledge | Release | Heartbeat | Rescue | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The body returned; ``payload`` is its value as JSON text."""
+
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The body raised."""
+
+    exception: BaseException
+    error: TaskError
+
+
+type Outcome = Returned | Raised
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How an attempt counts: the job as it will be stored, and the outcome that led to it.
+
+    ``outcome`` is the reported one, or a Raised(TaskTimeout) when the body overran.
+    """
+
+    job: Job
+    outcome: Outcome
+
+
+class Worker:
+    """Decides what one worker process does; see the module's docstring.
+
+    concurrency: how many bodies may run at once.
+    prefetch: how many claimed jobs it may hold that have not started.
+    lease: how long it counts as alive after a heartbeat; None when the store never rescues.
+    """
+
+    def __init__(
+        self,
+        worker_id: str,
+        *,
+        concurrency: int = 1,
+        prefetch: int = 0,
+        lease: timedelta | None = DEFAULT_LEASE,
+    ) -> None:
+        self.worker_id = worker_id
+        self._concurrency = concurrency
+        self._prefetch = prefetch
+        self._lease = lease
+        self._waiting: deque[Job] = deque()
+        self._running: dict[str, Job] = {}
+        self._outcomes: list[Job] = []
+        self._claiming = False
+        self._promoting = False
+        self._acknowledging = False
+        self._beating = False
+        self._stopping = False
+        self._beat_at: datetime | None = None
+        self._next_rescue: datetime | None = None
+        self._next_promote: datetime | None = None
+        self._must_promote = True
+        self._nothing_ready = False
+
+    # -- what happened ---------------------------------------------------------------------
+
+    def promoted(self, *, next_due: datetime | None) -> None:
+        """Due jobs are ready; the next deferred one is due at ``next_due``."""
+        self._promoting = False
+        self._next_promote = next_due
+
+    def claimed(self, jobs: Sequence[Job]) -> None:
+        """A Claim brought these jobs; none means that nothing is ready."""
+        self._claiming = False
+        self._waiting.extend(jobs)
+        self._nothing_ready = not jobs
+
+    def work_arrived(self) -> None:
+        """Something may be ready or due that was not before: look again."""
+        self._nothing_ready = False
+        self._must_promote = True
+
+    def finished(self, job_id: str, outcome: Outcome, *, policy: Policy, now: datetime) -> Settled:
+        """A body ended. ``policy`` is its task's, which alone knows the backoff."""
+        settled = settle(self._running.pop(job_id), outcome, policy=policy, now=now)
+        self._outcomes.append(settled.job)
+        self.work_arrived()
+        return settled
+
+    def fenced(self, job_id: str) -> None:
+        """The store refused the start: somebody else has the job now."""
+        del self._running[job_id]
+
+    def acknowledged(self) -> None:
+        """The outcomes of the last Acknowledge are stored, or were refused for good."""
+        self._acknowledging = False
+
+    def heartbeat_acknowledged(self, *, sent_at: datetime) -> None:
+        """The store knows that this worker lived at ``sent_at``."""
+        self._beating = False
+        self._beat_at = sent_at
+
+    def stop(self) -> None:
+        """Start nothing more; what runs may finish, what was only claimed goes back."""
+        self._stopping = True
+
+    # -- what to do ------------------------------------------------------------------------
+
+    @property
+    def is_done(self) -> bool:
+        """After `stop`: nothing runs and everything is acknowledged."""
+        return self._stopping and not (
+            self._waiting or self._running or self._outcomes or self._acknowledging
+        )
+
+    def poll(self, now: datetime) -> Sequence[Command]:
+        """The commands to carry out now, in order. Wait, alone, when there is nothing to do."""
+        commands: list[Command] = []
+        if self._outcomes and not self._acknowledging:
+            # While one flush is in flight the next gathers: no timer that adds latency.
+            self._acknowledging = True
+            commands.append(Acknowledge(tuple(self._outcomes)))
+            self._outcomes.clear()
+        if self._lease is not None:
+            commands.extend(self._keep_lease(now, self._lease))
+        if self._stopping:
+            if self._waiting:
+                commands.append(Release(tuple(self._waiting)))
+                self._waiting.clear()
+        elif self._may_start(now):
+            commands.extend(self._start_and_claim(now))
+        return commands or (Wait(self._next_event()),)
+
+    def _keep_lease(self, now: datetime, lease: timedelta) -> Iterable[Command]:
+        if not self._beating and (self._beat_at is None or now - self._beat_at >= lease / 6):
+            self._beating = True
+            yield Heartbeat()
+        if not self._stopping and (self._next_rescue is None or now >= self._next_rescue):
+            self._next_rescue = now + lease / 2
+            yield Rescue()
+
+    def _may_start(self, now: datetime) -> bool:
+        """Whether the lease is young enough; a worker that was paused drops its prefetch."""
+        if self._lease is None:
+            return True
+        if self._beat_at is None or now - self._beat_at >= self._lease / 2:
+            # A rescuer may have given these to another worker; fencing settles who is right.
+            self._waiting.clear()
+            return False
+        return True
+
+    def _start_and_claim(self, now: datetime) -> Iterable[Command]:
+        while self._waiting and len(self._running) < self._concurrency:
+            job = lifecycle.start(self._waiting.popleft(), now=now)
+            self._running[job.id] = job
+            yield Run(job)
+        is_due = self._next_promote is not None and now >= self._next_promote
+        if not self._promoting and (self._must_promote or is_due):
+            self._promoting = True
+            self._must_promote = False
+            self._nothing_ready = False
+            yield Promote()
+        room = self._concurrency + self._prefetch - len(self._running) - len(self._waiting)
+        if room > 0 and not self._claiming and not self._nothing_ready:
+            self._claiming = True
+            yield Claim(room)
+
+    def _next_event(self) -> datetime | None:
+        times = [] if self._next_promote is None else [self._next_promote]
+        if self._lease is not None and self._beat_at is not None:
+            times.append(self._beat_at + self._lease / 6)
+        return min(times, default=None)
+
+
+def settle(job: Job, outcome: Outcome, *, policy: Policy, now: datetime) -> Settled:
+    """The job after its body ended: SUCCESSFUL, FAILED, or waiting for another attempt.
+
+    A body that ran past its ``timeout`` failed, whatever it returned.
+    """
+    if isinstance(outcome, Returned):
+        timeout = overran(job, now=now)
+        if timeout is None:
+            ended = lifecycle.succeed(job, return_payload=outcome.payload, now=now)
+            return Settled(ended, outcome)
+        outcome = Raised(timeout, task_error(timeout))
+    error = outcome.error
+    try:
+        delay = policy.delay_after(outcome.exception, job.failures + 1)
+    except Exception as backoff_error:  # noqa: BLE001 - a user's backoff must not stop the worker
+        note = f"Not retried: its backoff raised {backoff_error!r}"
+        outcome.exception.add_note(note)
+        error = TaskError(
+            exception_class_path=error.exception_class_path,
+            traceback=f"{error.traceback}{note}\n",
+        )
+        outcome = Raised(outcome.exception, error)
+        delay = None
+    if delay is None or job.failures + 1 >= job.max_attempts:
+        return Settled(lifecycle.fail(job, error=error, now=now), outcome)
+    return Settled(lifecycle.retry(job, error=error, delay=delay, now=now), outcome)
+
+
+def overran(job: Job, *, now: datetime) -> TaskTimeout | None:
+    """The timeout that a body met which ends ``now``, or None."""
+    if job.timeout is None or job.last_attempted_at is None:
+        return None
+    elapsed = now - job.last_attempted_at
+    if elapsed <= job.timeout:
+        return None
+    return TaskTimeout(f"{job.task_path} ran {elapsed}, longer than its timeout of {job.timeout}.")
