@@ -9,7 +9,7 @@ simulator drive this same class, so that every rule is written once.
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from . import lifecycle
@@ -63,12 +63,18 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Tell the store that this worker lives; answer with `Worker.heartbeat_acknowledged`."""
+    """Tell the store that this worker lives; answer with `Worker.heartbeat_acknowledged`.
+
+    It is not asked for again before the answer: a driver that cannot reach the store tries again.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """Look for workers whose lease ended, and take over their jobs; no answer is awaited."""
+    """Look for workers whose lease ended, and take over their jobs.
+
+    No answer is awaited; `Worker.work_arrived` when there were any.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +147,10 @@ class Worker:
         self._beat_at: datetime | None = None
         self._next_rescue: datetime | None = None
         self._next_promote: datetime | None = None
-        self._must_promote = True
-        self._nothing_ready = False
+        # Whether something may be due, or ready, that no Promote or Claim has looked for yet. The
+        # answer to a command never resets them: what came up while it was under way would be lost.
+        self._may_be_due = True
+        self._may_be_ready = True
 
     # -- what happened ---------------------------------------------------------------------
 
@@ -155,18 +163,17 @@ class Worker:
         """A Claim brought these jobs; none means that nothing is ready."""
         self._claiming = False
         self._waiting.extend(jobs)
-        self._nothing_ready = not jobs
+        self._may_be_ready |= bool(jobs)
 
     def work_arrived(self) -> None:
         """Something may be ready or due that was not before: look again."""
-        self._nothing_ready = False
-        self._must_promote = True
+        self._may_be_due = True
+        self._may_be_ready = True
 
     def finished(self, job_id: str, outcome: Outcome, *, policy: Policy, now: datetime) -> Settled:
         """A body ended. ``policy`` is its task's, which alone knows the backoff."""
         settled = settle(self._running.pop(job_id), outcome, policy=policy, now=now)
         self._outcomes.append(settled.job)
-        self.work_arrived()
         return settled
 
     def fenced(self, job_id: str) -> None:
@@ -192,7 +199,12 @@ class Worker:
     def is_done(self) -> bool:
         """After `stop`: nothing runs and everything is acknowledged."""
         return self._stopping and not (
-            self._waiting or self._running or self._outcomes or self._acknowledging
+            # What a Claim under way brings is still to be given back.
+            self._claiming
+            or self._waiting
+            or self._running
+            or self._outcomes
+            or self._acknowledging
         )
 
     def poll(self, now: datetime) -> Sequence[Command]:
@@ -203,15 +215,18 @@ class Worker:
             self._acknowledging = True
             commands.append(Acknowledge(tuple(self._outcomes)))
             self._outcomes.clear()
+            # Retries, and what the bodies enqueued; commands are carried out in order.
+            self.work_arrived()
         if self._lease is not None:
             commands.extend(self._keep_lease(now, self._lease))
-        if self._stopping:
-            if self._waiting:
-                commands.append(Release(tuple(self._waiting)))
-                self._waiting.clear()
-        elif self._may_start(now):
+        if self._may_start(now):
             commands.extend(self._start_and_claim(now))
-        return commands or (Wait(self._next_event()),)
+        elif self._waiting:
+            # After a pause a rescuer may have given them away already: then the store's fencing
+            # refuses the release. If not, nobody else would: this worker is alive again.
+            commands.append(Release(tuple(self._waiting)))
+            self._waiting.clear()
+        return commands or (Wait(self._next_event(now)),)
 
     def _keep_lease(self, now: datetime, lease: timedelta) -> Iterable[Command]:
         if not self._beating and (self._beat_at is None or now - self._beat_at >= lease / 6):
@@ -222,42 +237,55 @@ class Worker:
             yield Rescue()
 
     def _may_start(self, now: datetime) -> bool:
-        """Whether the lease is young enough; a worker that was paused drops its prefetch."""
+        """Whether it is to go on, and its last heartbeat is young enough for that."""
+        if self._stopping:
+            return False
         if self._lease is None:
             return True
-        if self._beat_at is None or now - self._beat_at >= self._lease / 2:
-            # A rescuer may have given these to another worker; fencing settles who is right.
-            self._waiting.clear()
-            return False
-        return True
+        return self._beat_at is not None and now - self._beat_at < self._lease / 2
 
     def _start_and_claim(self, now: datetime) -> Iterable[Command]:
+        overlapping = []
         while self._waiting and len(self._running) < self._concurrency:
-            job = lifecycle.start(self._waiting.popleft(), now=now)
-            self._running[job.id] = job
-            yield Run(job)
+            job = self._waiting.popleft()
+            if job.id in self._running:
+                # Rescued from this very worker during a pause, and claimed again: the old body
+                # still runs, and its outcome must meet the old claim, to be fenced out.
+                overlapping.append(job)
+                continue
+            self._running[job.id] = lifecycle.start(job, now=now)
+            yield Run(self._running[job.id])
+        self._waiting.extendleft(reversed(overlapping))
         is_due = self._next_promote is not None and now >= self._next_promote
-        if not self._promoting and (self._must_promote or is_due):
+        if not self._promoting and (self._may_be_due or is_due):
             self._promoting = True
-            self._must_promote = False
-            self._nothing_ready = False
+            self._may_be_due = False
+            self._may_be_ready = True
             yield Promote()
         room = self._concurrency + self._prefetch - len(self._running) - len(self._waiting)
-        if room > 0 and not self._claiming and not self._nothing_ready:
+        if room > 0 and not self._claiming and self._may_be_ready:
             self._claiming = True
+            self._may_be_ready = False
             yield Claim(room)
 
-    def _next_event(self) -> datetime | None:
-        times = [] if self._next_promote is None else [self._next_promote]
-        if self._lease is not None and self._beat_at is not None:
-            times.append(self._beat_at + self._lease / 6)
-        return min(times, default=None)
+    def _next_event(self, now: datetime) -> datetime | None:
+        """When there is something to do without news. Never past: a driver would spin on it."""
+        times: list[datetime | None] = []
+        if self._lease is not None:
+            if not self._beating and self._beat_at is not None:
+                times.append(self._beat_at + self._lease / 6)
+            if not self._stopping:
+                times.append(self._next_rescue)
+        if self._may_start(now) and not self._promoting:
+            times.append(self._next_promote)
+        return min((time for time in times if time is not None), default=None)
 
 
 def settle(job: Job, outcome: Outcome, *, policy: Policy, now: datetime) -> Settled:
     """The job after its body ended: SUCCESSFUL, FAILED, or waiting for another attempt.
 
-    A body that ran past its ``timeout`` failed, whatever it returned.
+    A body that ran past its ``timeout`` failed, whatever it returned. The limits are the job's
+    own, as they were at enqueue; ``policy`` gives the backoff.
     """
     if isinstance(outcome, Returned):
         timeout = overran(job, now=now)
@@ -265,21 +293,27 @@ def settle(job: Job, outcome: Outcome, *, policy: Policy, now: datetime) -> Sett
             ended = lifecycle.succeed(job, return_payload=outcome.payload, now=now)
             return Settled(ended, outcome)
         outcome = Raised(timeout, task_error(timeout))
-    error = outcome.error
     try:
-        delay = policy.delay_after(outcome.exception, job.failures + 1)
+        delay = _delay_after(job, outcome.exception, policy, now=now)
     except Exception as backoff_error:  # noqa: BLE001 - a user's backoff must not stop the worker
+        delay = None
         note = f"Not retried: its backoff raised {backoff_error!r}"
         outcome.exception.add_note(note)
-        error = TaskError(
-            exception_class_path=error.exception_class_path,
-            traceback=f"{error.traceback}{note}\n",
-        )
-        outcome = Raised(outcome.exception, error)
-        delay = None
-    if delay is None or job.failures + 1 >= job.max_attempts:
-        return Settled(lifecycle.fail(job, error=error, now=now), outcome)
-    return Settled(lifecycle.retry(job, error=error, delay=delay, now=now), outcome)
+        noted = replace(outcome.error, traceback=f"{outcome.error.traceback}{note}\n")
+        outcome = Raised(outcome.exception, noted)
+    if delay is None:
+        return Settled(lifecycle.fail(job, error=outcome.error, now=now), outcome)
+    return Settled(lifecycle.retry(job, error=outcome.error, delay=delay, now=now), outcome)
+
+
+def _delay_after(
+    job: Job, exception: BaseException, policy: Policy, *, now: datetime
+) -> timedelta | None:
+    limits = replace(policy, max_attempts=job.max_attempts)
+    delay = limits.delay_after(exception, job.failures + 1)
+    if delay is not None and delay > datetime.max.replace(tzinfo=now.tzinfo) - now:
+        raise OverflowError(f"a delay of {delay} ends after the last date there is")
+    return delay
 
 
 def overran(job: Job, *, now: datetime) -> TaskTimeout | None:
