@@ -5,8 +5,10 @@ Django stores whatever it is given; a wrong call fails hours later, in another p
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature
 from typing import Any
+
+from django.utils.inspect import signature
 
 
 class SignatureError(TypeError):
@@ -50,12 +52,16 @@ def bind(
     names = _positional_names(func, takes_context)
     if names is not None and not kwargs and len(args) == len(names):
         return dict(zip(names, args, strict=True))
-    expected = call_signature(func, takes_context)
+    # Bound as the worker will call it, context included: one given by name too is an error.
+    called_with = (None, *args) if takes_context else args
     try:
-        return expected.bind(*args, **kwargs).arguments
+        arguments = call_signature(func, False).bind(*called_with, **kwargs).arguments
     except TypeError as error:
         raise SignatureError(
             f"{path} cannot be called with these arguments: {error}. "
-            f"Its signature is {path.rpartition('.')[2]}{expected}"
+            f"Its signature is {path.rpartition('.')[2]}{call_signature(func, takes_context)}"
             f"{' (the context is added by the worker)' if takes_context else ''}."
         ) from None
+    if takes_context:
+        del arguments[next(iter(arguments))]
+    return arguments

@@ -3,8 +3,9 @@
     enqueue --> DEFERRED --promote--> READY --claim--> CLAIMED --start--> RUNNING --> SUCCESSFUL
            `--------------------------^  ^               |  |               |  `--> FAILED
                                          |---release-----'  |               |
-                                         |---rescue---------'---------------| (worker lost)
+                                         |---rescue---------'---------------| (or to FAILED)
                                          `---retry--------------------------' (or to DEFERRED)
+    CLAIMED --fail--> FAILED (it could not be started)
     DEFERRED, READY --cancel--> CANCELLED
 
 A transition that is not in the picture raises IllegalTransition. Nothing here reads a clock.

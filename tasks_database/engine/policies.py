@@ -92,13 +92,28 @@ class Exponential:
     jitter: float
 
     def __call__(self, exception: BaseException, attempt: int) -> timedelta:  # noqa: ARG002
-        # A float power beyond the largest timedelta would overflow; the cap ends that long before.
-        doublings = min(attempt - 1, 64)
-        seconds = min(self.base.total_seconds() * 2.0**doublings, self.cap.total_seconds())
+        # Whole microseconds: seconds as floats would round a large cap up, beyond the largest
+        # timedelta. 67 doublings exceed that, whatever the base; more only cost time.
+        factor = 1 << min(attempt - 1, 67)
+        delay = timedelta.resolution * min(
+            self.base // timedelta.resolution * factor, self.cap // timedelta.resolution
+        )
         if self.jitter:
             # Full determinism under a seeded `random` (pytest-randomly, a simulation).
-            seconds *= 1 - self.jitter * random.random()  # noqa: S311
-        return timedelta(seconds=seconds)
+            delay *= 1 - self.jitter * random.random()  # noqa: S311
+        return delay
+
+
+def _as_timedelta(name: str, value: timedelta | float) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return timedelta(seconds=value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"exponential() needs a timedelta or a number of seconds as {name}, "
+            f"not {value!r}: {error}."
+        ) from None
 
 
 def exponential(
@@ -115,12 +130,12 @@ def exponential(
 
     Raises ValueError for anything else.
     """
-    base_delay = base if isinstance(base, timedelta) else timedelta(seconds=base)
-    cap_delay = cap if isinstance(cap, timedelta) else timedelta(seconds=cap)
+    base_delay = _as_timedelta("base", base)
+    cap_delay = _as_timedelta("cap", cap)
     if not timedelta() < base_delay <= cap_delay:
         raise ValueError(
             f"exponential() needs 0 < base <= cap, not base={base_delay!r} and cap={cap_delay!r}."
         )
-    if not 0 <= jitter <= 1:
+    if not isinstance(jitter, int | float) or not 0 <= jitter <= 1:
         raise ValueError(f"exponential() needs a jitter between 0 and 1, not {jitter!r}.")
     return Exponential(base=base_delay, cap=cap_delay, jitter=jitter)
