@@ -97,7 +97,14 @@ def task(
 
     The Task is of this class whatever the backend's ``task_class`` is; a backend that knows
     nothing of the options ignores them.
+
+    Raises TypeError for ``run_after``, as Django's decorator does.
     """
+    if "run_after" in options:
+        raise TypeError(
+            "run_after is no option of @task: one date, fixed at import, would hold for every "
+            "enqueue. Give it where the task is enqueued, with .using(run_after=...)."
+        )
 
     def make(func: Callable[..., Any]) -> Task:
         # run_after has no default in Django 6.0's Task.
