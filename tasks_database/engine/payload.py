@@ -8,7 +8,6 @@ surrogates are refused because PostgreSQL cannot store the one and UTF-8 cannot 
 
 import json
 import math
-from collections.abc import Mapping
 from typing import Any
 
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -28,22 +27,27 @@ def encode(value: Any, *, what: str) -> str:
 
     Raises PayloadError with the path inside the value, what is there, and what to pass instead.
     """
+    try:
+        return _encode(value, what)
+    except RecursionError:
+        raise PayloadError(
+            f"{what} is nested too deeply for JSON. Store it, and pass its key."
+        ) from None
+
+
+def _encode(value: Any, what: str) -> str:
     text = ""
     try:
         text = _dumps(value)
         text.encode()  # refuses lone surrogates
         survives = _survives(value, _loads(text))
-    except RecursionError:
-        raise PayloadError(
-            f"{what} is nested too deeply for JSON. Store it, and pass its key."
-        ) from None
     except (TypeError, ValueError):
         survives = False
     if not survives or "\\u0000" in text:
         _explain(value, what, ())
     if not survives:
         # _explain names every value that _survives refuses, but for one whose own __eq__ lies.
-        raise PayloadError(f"{what} does not survive a JSON round trip: {value!r}.")
+        raise PayloadError(f"{what} does not survive a JSON round trip: {_shown(value)}.")
     return text
 
 
@@ -60,7 +64,7 @@ def _survives(value: Any, decoded: Any) -> bool:
             type(decoded) is dict
             and len(value) == len(decoded)
             and all(
-                type(key) is str and key in decoded and _survives(item, decoded[key])
+                isinstance(key, str) and key in decoded and _survives(item, decoded[key])
                 for key, item in value.items()
             )
         )
@@ -73,8 +77,8 @@ def _survives(value: Any, decoded: Any) -> bool:
     if kind in _SCALARS:
         return type(decoded) is kind and bool(value == decoded)
     # Subclasses (StrEnum, TextChoices, OrderedDict, IntegerChoices) are judged by equality.
-    if isinstance(value, Mapping):
-        return isinstance(value, dict) and _survives(dict(value), decoded)
+    if isinstance(value, dict):
+        return _survives(dict(value), decoded)
     if isinstance(value, tuple | list):
         return _survives(list(value), decoded)
     return bool(value == decoded)
@@ -82,6 +86,8 @@ def _survives(value: Any, decoded: Any) -> bool:
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
+# By class name, looked up along the MRO: most of these are not imported here, and a subclass
+# (freezegun's datetime, a custom QuerySet) is meant as well.
 _REMEDIES: dict[str, str] = {
     "bytes": "Pass text, or encode it (base64).",
     "bytearray": "Pass text, or encode it (base64).",
@@ -94,17 +100,22 @@ _REMEDIES: dict[str, str] = {
     "timedelta": "Pass .total_seconds().",
     "Decimal": "Pass str(value) and make it a Decimal again in the task.",
     "UUID": "Pass str(value).",
-    "PosixPath": "Pass str(value).",
-    "WindowsPath": "Pass str(value).",
+    "PurePath": "Pass str(value).",
+    "Enum": "Pass its .value.",
     "__proxy__": "Pass str(value): a lazy translation has no fixed text.",
+    "Model": "Pass its primary key and load it in the task.",
     "QuerySet": "Pass a list of primary keys.",
     "generator": "Pass a list.",
 }
+_DEFAULT_REMEDY = "Pass numbers, strings, booleans, None, lists or dicts."
 
 
 def _explain(value: Any, path: str, seen: tuple[int, ...]) -> None:  # noqa: C901 - one case a type
     """Raise PayloadError for the first part of ``value`` that JSON cannot carry."""
-    if value is None or isinstance(value, bool | int):
+    if value is None:
+        return
+    if isinstance(value, int):
+        _explain_integer(value, path)
         return
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -122,7 +133,7 @@ def _explain(value: Any, path: str, seen: tuple[int, ...]) -> None:  # noqa: C90
         for key, item in value.items():
             if not isinstance(key, str):
                 raise PayloadError(
-                    f"{path} has the key {key!r} of type {type(key).__name__}; JSON keys are "
+                    f"{path} has the key {_shown(key)} of type {type(key).__name__}; JSON keys are "
                     f"strings, so the task would get {_as_json_key(key)} instead. "
                     "Use string keys."
                 )
@@ -133,15 +144,38 @@ def _explain(value: Any, path: str, seen: tuple[int, ...]) -> None:  # noqa: C90
         for index, item in enumerate(value):
             _explain(item, f"{path}[{index}]", seen)
         return
-    kind = type(value).__name__
-    if hasattr(value, "_meta") and hasattr(value, "pk"):
-        remedy = "Pass its primary key and load it in the task."
-    else:
-        remedy = _REMEDIES.get(kind, "Pass numbers, strings, booleans, None, lists or dicts.")
-    shown = repr(value)
-    if len(shown) > 100:
-        shown = f"{shown[:100]}..."
-    raise PayloadError(f"{path} is {shown} of type {kind}, which JSON cannot carry. {remedy}")
+    kind = type(value)
+    remedies = (_REMEDIES[base.__name__] for base in kind.__mro__ if base.__name__ in _REMEDIES)
+    raise PayloadError(
+        f"{path} is {_shown(value)} of type {kind.__name__}, which JSON cannot carry. "
+        f"{next(remedies, _DEFAULT_REMEDY)}"
+    )
+
+
+def _shown(value: Any) -> str:
+    """What the value looks like, within reason."""
+    names = {base.__name__ for base in type(value).__mro__}
+    try:
+        # The repr of these may run queries: it fails in async code and in a broken transaction.
+        if "Model" in names:
+            shown = f"the object with primary key {value.pk!r}"
+        elif "QuerySet" in names:
+            shown = "a query"
+        else:
+            shown = repr(value)
+    except Exception:  # noqa: BLE001 - a broken __repr__ must not hide what is wrong
+        shown = "a value"
+    return shown if len(shown) <= 100 else f"{shown[:100]}..."
+
+
+def _explain_integer(value: int, path: str) -> None:
+    try:
+        str(int(value))
+    except ValueError as error:
+        raise PayloadError(
+            f"{path} is a whole number of {value.bit_length()} bits, too long for Python to "
+            f"write in decimal ({error}). Pass it as text, with hex(value)."
+        ) from None
 
 
 def _explain_text(text: str, path: str) -> None:
@@ -164,5 +198,5 @@ def _explain_text(text: str, path: str) -> None:
 def _as_json_key(key: Any) -> str:
     try:
         return repr(next(iter(json.loads(json.dumps({key: None})))))
-    except TypeError:
+    except (TypeError, ValueError):
         return "an error"
