@@ -134,8 +134,7 @@ def _explain(value: Any, path: str, seen: tuple[int, ...]) -> None:  # noqa: C90
             if not isinstance(key, str):
                 raise PayloadError(
                     f"{path} has the key {_shown(key)} of type {type(key).__name__}; JSON keys are "
-                    f"strings, so the task would get {_as_json_key(key)} instead. "
-                    "Use string keys."
+                    f"strings{_as_json_key(key)}. Use string keys."
                 )
             _explain_text(key, f"{path} has a key that")
             _explain(item, f"{path}[{key!r}]", seen)
@@ -164,7 +163,7 @@ def _shown(value: Any) -> str:
         else:
             shown = repr(value)
     except Exception:  # noqa: BLE001 - a broken __repr__ must not hide what is wrong
-        shown = "a value"
+        shown = f"<{type(value).__name__}>"
     return shown if len(shown) <= 100 else f"{shown[:100]}..."
 
 
@@ -197,6 +196,7 @@ def _explain_text(text: str, path: str) -> None:
 
 def _as_json_key(key: Any) -> str:
     try:
-        return repr(next(iter(json.loads(json.dumps({key: None})))))
+        changed = next(iter(_loads(json.dumps({key: None}))))
     except (TypeError, ValueError):
-        return "an error"
+        return ""
+    return f", so the task would get {changed!r} instead"
