@@ -55,7 +55,16 @@ def bind(
     # Bound as the worker will call it, context included: one given by name too is an error.
     called_with = (None, *args) if takes_context else args
     try:
-        arguments = call_signature(func, False).bind(*called_with, **kwargs).arguments
+        whole = call_signature(func, False)
+        arguments = whole.bind(*called_with, **kwargs).arguments
+        for name, parameter in whole.parameters.items():
+            # Python 3.13's bind overlooks one that is missing when **kwargs has its name.
+            if (
+                parameter.kind is Parameter.POSITIONAL_ONLY
+                and parameter.default is Parameter.empty
+                and name not in arguments
+            ):
+                raise TypeError(f"{name!r} is positional only, but was passed as a keyword")
     except TypeError as error:
         raise SignatureError(
             f"{path} cannot be called with these arguments: {error}. "
