@@ -103,7 +103,8 @@ class Clock:
                 f"{verb}() was given {delta}, which leads from {start} beyond the year {MAXYEAR},"
                 " the last that datetime knows. Pass a shorter duration."
             ) from None
-        return self._advance(self._frozen(start), delta)
+        self._frozen(start).shift(delta)
+        return self.now()
 
     def move_to(self, moment: datetime, *, verb: str = "advance_to") -> datetime:
         """Moves the clock forward to `moment`, freezing it first if need be; returns `moment`."""
@@ -111,7 +112,8 @@ class Clock:
         start = self.now()
         _forward(start, moment, verb)  # Refuses the past before anything is frozen.
         active = self._frozen(start)
-        return self._advance(active, _forward(start, moment, verb))
+        active.shift(_forward(start, moment, verb))  # Anew: a freeze may change the local offset.
+        return self.now()
 
     def stop(self) -> None:
         """Ends the freeze that this clock started, if any; the test's own go on. Always safe."""
@@ -130,24 +132,11 @@ class Clock:
         if active is None:
             self._own = start_freeze(self.driver_choice, start)
             active = cast(ActiveFreeze, active_freeze())
-            self._put_at(_in_utc(start), active)
         if active.ticks:
             raise ClockError(_TICKING[active.library])
         if active.library == "freezegun":
             self._real_timers.keep()
         return active
-
-    def _advance(self, active: ActiveFreeze, delta: timedelta) -> datetime:
-        target = _in_utc(self.now()) + delta
-        active.shift(delta)
-        self._put_at(target, active)
-        return self.now()
-
-    def _put_at(self, target: datetime, active: ActiveFreeze) -> None:
-        """Puts right what the library lost: time-machine before 3.6 computes in floats, so that an
-        exact due instant could be missed by a microsecond.
-        """
-        active.shift(target - _in_utc(self.now()))
 
 
 _TICKING = {

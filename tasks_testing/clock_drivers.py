@@ -60,7 +60,7 @@ def active_freeze() -> ActiveFreeze | None:
             ticks=not isinstance(factory, freezegun.FrozenDateTimeFactory),
         )
     time_machine: Any = sys.modules.get("time_machine")
-    if time_machine is not None and (travellers := _travellers(time_machine)):
+    if time_machine is not None and (travellers := getattr(time_machine, "traveller_stack", None)):
         return ActiveFreeze(
             library="time-machine",
             shift=travellers[-1].shift,
@@ -69,17 +69,10 @@ def active_freeze() -> ActiveFreeze | None:
     return None
 
 
-def _travellers(time_machine: Any) -> list[Any]:
-    """time-machine's stack of travels, innermost last. It got its present name in version 3.0."""
-    names = vars(time_machine)
-    stack: list[Any] = names.get("traveller_stack", names.get("coordinates_stack", []))
-    return stack
-
-
 def start_freeze(choice: str, at: datetime) -> OwnFreeze:
     """Freezes time at `at` (aware, or naive in local time) with the library of `choice`.
 
-    Raises ClockError when no library, or not the chosen one, is installed.
+    Raises ClockError when no library, or not the chosen one, is installed, or one too old.
     """
     if choice == "auto":
         if _is_installed("time_machine"):
@@ -140,6 +133,11 @@ class _TimeMachineFreeze:
     def __init__(self, at: datetime) -> None:
         import time_machine
 
+        if not hasattr(time_machine, "traveller_stack"):  # 2.x, under which asyncio would hang
+            raise ClockError(
+                "The test's clock cannot be frozen: the time-machine installed is older than 3.0."
+                " Upgrade it (pip install -U time-machine), or set tasks_clock to freezegun."
+            )
         self._travel = time_machine.travel(
             at.astimezone(self._ZONE_THAT_LEAVES_TZ_ALONE), tick=False
         )
@@ -149,11 +147,10 @@ class _TimeMachineFreeze:
         import time_machine
 
         # time-machine's stop(), too, ends the innermost travel, whosever it is.
-        travellers = _travellers(time_machine)
-        if travellers[-1] is self._traveller:
+        if time_machine.traveller_stack[-1] is self._traveller:
             self._travel.stop()
         else:
-            travellers.remove(self._traveller)
+            time_machine.traveller_stack.remove(self._traveller)
         return True
 
 
