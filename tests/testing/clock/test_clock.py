@@ -15,6 +15,7 @@ import pytest
 import time_machine
 from django.utils import timezone as django_timezone
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tasks_testing.clock import clock
@@ -34,6 +35,7 @@ def test_a_frozen_clock_agrees_with_django_and_python(driver):
     frozen = clock.freeze()
     assert clock.is_frozen
     assert clock.now() == frozen == django_timezone.now() == datetime.now(UTC)
+    assert time.time() == frozen.timestamp()
 
 
 def test_instants_are_plain_datetimes_in_utc(driver):
@@ -172,6 +174,13 @@ def test_without_use_tz_move_to_is_exact_across_the_change_of_local_time(driver,
     assert clock.move_to(moment) == moment == django_timezone.now()
 
 
+@pytest.mark.parametrize("month", [1, 7])  # on either side of the change, whatever today is
+def test_without_use_tz_move_to_is_exact_from_real_time(driver, settings, month):
+    settings.USE_TZ = False
+    moment = datetime(2061, month, 1, 12)
+    assert clock.move_to(moment) == moment == django_timezone.now()
+
+
 def test_without_use_tz_shift_follows_summer_time_under_time_machine_only(driver, settings):
     settings.USE_TZ = False
     clock.freeze(datetime(2031, 3, 29, 12))
@@ -217,6 +226,32 @@ def test_hypothesis_measures_its_deadline_in_real_time(driver):
         clock.freeze(NEW_YEAR)
 
     law()
+
+
+def test_hypothesis_measures_what_a_strategy_takes_in_real_time(driver):
+    @given(st.integers().map(lambda number: (clock.freeze(NEW_YEAR), number)))
+    def law(drawn):
+        clock.stop()
+
+    law()
+
+
+def test_hypothesis_shrinks_though_the_clock_freezes_meanwhile(driver):
+    seen = []
+
+    # With report_multiple_bugs=False it shrinks from the first failure on.
+    @hypothesis_settings(database=None, derandomize=True, report_multiple_bugs=False)
+    @given(st.lists(st.integers(0, 10**6)))
+    def law(numbers):
+        if sum(numbers) >= 1_234_567:
+            if len(seen) > 2:
+                clock.freeze(NEW_YEAR)
+            seen.append(numbers)
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        law()
+    assert seen[-1] == [234_567, 1_000_000]
 
 
 def test_pytest_measures_durations_in_real_time(driver):

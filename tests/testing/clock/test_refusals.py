@@ -4,6 +4,7 @@ import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
+import time_machine
 
 from tasks_testing.clock import clock
 from tasks_testing.exceptions import ClockError, TasksTestingError
@@ -28,6 +29,17 @@ def test_a_chosen_driver_that_is_not_installed(driver, monkeypatch):
     assert str(caught.value) == (
         f"The test's clock cannot be frozen: tasks_clock is '{driver}', and {driver} is not"
         f" installed. Install it (pip install {driver}), or set tasks_clock to auto."
+    )
+
+
+def test_a_time_machine_that_is_too_old(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.delattr(time_machine, "traveller_stack")
+        with pytest.raises(ClockError) as caught:
+            clock.freeze()
+    assert str(caught.value) == (
+        "The test's clock cannot be frozen: the time-machine installed is older than 3.0."
+        " Upgrade it (pip install -U time-machine), or set tasks_clock to freezegun."
     )
 
 
