@@ -83,8 +83,8 @@ class Clock:
         self._frozen(at or self.now())
         return self.now()
 
-    def shift(self, delta: timedelta, *, verb: str = "advance") -> datetime:
-        """Moves the clock forward by `delta`, freezing it first if need be; returns the instant."""
+    def instant_after(self, delta: timedelta, *, verb: str = "advance") -> datetime:
+        """The instant `delta` later. Freezes the clock if need be, and does not move it."""
         if not isinstance(delta, timedelta):
             raise ClockError(
                 f"{verb}() was given {delta!r} of type {type(delta).__name__}, which is no"
@@ -103,16 +103,28 @@ class Clock:
                 f"{verb}() was given {delta}, which leads from {start} beyond the year {MAXYEAR},"
                 " the last that datetime knows. Pass a shorter duration."
             ) from None
-        self._frozen(start).shift(delta)
+        self._frozen(start)
+        return self.now() + delta
+
+    def shift(self, delta: timedelta, *, verb: str = "advance") -> datetime:
+        """Moves the clock forward by `delta`, freezing it first if need be; returns the instant."""
+        self.instant_after(delta, verb=verb)
+        self._frozen(self.now()).shift(delta)
         return self.now()
 
-    def move_to(self, moment: datetime, *, verb: str = "advance_to") -> datetime:
-        """Moves the clock forward to `moment`, freezing it first if need be; returns `moment`."""
+    def instant_at(self, moment: datetime, *, verb: str = "advance_to") -> datetime:
+        """`moment`, if the clock can move there. Freezes it if need be, and does not move it."""
         moment = _instant(moment, verb)
         start = self.now()
         _forward(start, moment, verb)  # Refuses the past before anything is frozen.
-        active = self._frozen(start)
-        active.shift(_forward(start, moment, verb))  # Anew: a freeze may change the local offset.
+        self._frozen(start)
+        return moment
+
+    def move_to(self, moment: datetime, *, verb: str = "advance_to") -> datetime:
+        """Moves the clock forward to `moment`, freezing it first if need be; returns `moment`."""
+        moment = self.instant_at(moment, verb=verb)
+        start = self.now()  # Anew: a freeze may change the local offset.
+        self._frozen(start).shift(_forward(start, moment, verb))
         return self.now()
 
     def stop(self) -> None:

@@ -1,0 +1,237 @@
+"""What the recording backends share: validation as in production, strict arguments, the record."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
+from django.utils import timezone
+
+from tasks_database.engine import PayloadError, bind, decode, encode, policy_of
+from tasks_database.engine.lifecycle import enqueue
+from tasks_testing.clock import clock
+from tasks_testing.driver import OnError
+from tasks_testing.exceptions import ConfigurationError
+from tasks_testing.framework import (
+    BaseTaskBackend,
+    InvalidTask,
+    Task,
+    TaskResult,
+    TaskResultDoesNotExist,
+    task_enqueued,
+)
+from tasks_testing.journal import Entry, current_entry, journal
+from tasks_testing.matching import require_task
+from tasks_testing.mirror import mirror_of
+from tasks_testing.origin import Origin, caller_origin
+from tasks_testing.results import result_of
+from tasks_testing.state import active_on_error, no_queue_is_active
+from tasks_testing.transactions import mark_enqueue
+from tasks_testing.verbs import Verbs
+
+
+class RecordingBackend(Verbs, BaseTaskBackend):
+    """Records what is enqueued, process-wide, and offers the test queue's verbs for its alias.
+
+    OPTIONS, all optional:
+    mirror: the settings entry of the production backend whose rules apply.
+    transactional: whether production enqueues in the caller's transaction (see `Mirror`).
+    database: the alias of the database whose transactions count; "default".
+    on_error: "raise" or "record", for the verbs and for Immediate.
+
+    Stricter than Django's, on purpose: arguments must fit the signature at enqueue; arguments and
+    return values must survive JSON unchanged; run_after must be a datetime.
+    """
+
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, dict(params))
+        self._mirror = mirror_of(alias, params)
+        self.task_class = self._mirror.task_class
+        self.supports_defer = self._mirror.supports_defer
+        self.supports_async_task = self._mirror.supports_async_task
+        self.supports_get_result = self._mirror.supports_get_result
+        self.supports_priority = self._mirror.supports_priority
+        if self._mirror.backend is not None:
+            self.queues = self._mirror.backend.queues
+        self._backends = frozenset({alias})
+        self._database: str = self.options.get("database", DEFAULT_DB_ALIAS)
+        self._valid: dict[int, Task] = {}
+        if self.options.get("on_error") not in {None, "raise", "record"}:
+            raise ConfigurationError(
+                f'TASKS["{alias}"]["OPTIONS"]["on_error"] is {self.options["on_error"]!r}; '
+                'it must be "raise" or "record".'
+            )
+
+    # -- validation ------------------------------------------------------------------------
+
+    def validate_task(self, task: Task) -> None:
+        """What the mirrored backend refuses, and Django's base; InvalidTask says why."""
+        self._validate_run_after(task.run_after)
+        queues = self.queues
+        if queues and task.queue_name not in queues:
+            accepted = ", ".join(repr(name) for name in sorted(queues))
+            raise InvalidTask(
+                f"Queue '{task.queue_name}' is not valid for backend. "
+                f'TASKS["{self.alias}"] accepts {accepted}: use one of these, add it to QUEUES, '
+                "or set QUEUES to [] to accept any."
+            )
+        if self._mirror.backend is None:
+            super().validate_task(task)
+            return
+        try:
+            self._mirror.backend.validate_task(task)
+        except InvalidTask as error:
+            error.add_note(f'{self._mirror.path}, the mirrored TASKS["{self.alias}"], refuses it.')
+            raise
+
+    def _validate_run_after(self, run_after: object) -> None:
+        if run_after is None:
+            return
+        if not isinstance(run_after, datetime):
+            raise InvalidTask(
+                f"run_after must be a datetime, not {run_after!r}. "
+                "For a delay, add a timedelta to timezone.now()."
+            )
+        if settings.USE_TZ and timezone.is_naive(run_after):
+            raise InvalidTask(
+                "run_after must be an aware datetime. USE_TZ is True, and "
+                f"{run_after.isoformat(sep=' ')} has no time zone: use timezone.make_aware()."
+            )
+        if not settings.USE_TZ and timezone.is_aware(run_after):
+            raise InvalidTask(
+                "run_after must be a naive datetime. USE_TZ is False, and "
+                f"{run_after.isoformat(sep=' ')} has a time zone: use timezone.make_naive()."
+            )
+
+    # -- enqueueing ------------------------------------------------------------------------
+
+    def enqueue(self, task: Task, args: Any, kwargs: Any) -> Any:
+        """Record the task, and send task_enqueued."""
+        return self._enqueue(task, args, kwargs, caller_origin())
+
+    async def aenqueue(self, task: Task, args: Any, kwargs: Any) -> Any:
+        """The same. The call site is taken here: a thread knows nothing of who awaits it."""
+        enqueue_here = partial(self._enqueue, task, args, kwargs, caller_origin())
+        return await sync_to_async(enqueue_here, thread_sensitive=True)()
+
+    def _enqueue(
+        self,
+        task: Task,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        origin: Origin | None,
+    ) -> TaskResult:
+        entry = self.keep(task, args, kwargs, origin)
+        result = result_of(entry)
+        task_enqueued.send(type(self), task_result=result)
+        self._after_enqueue(entry, result)
+        return result
+
+    def _after_enqueue(self, entry: Entry, result: TaskResult) -> None:
+        """What else an enqueue does; nothing for a backend that only records."""
+
+    def keep(
+        self,
+        task: Task,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        origin: Origin | None,
+        *,
+        enqueued: bool = True,
+    ) -> Entry:
+        """Check the call, and enter it into the journal; nothing is entered when it is refused."""
+        known = self._valid.get(id(task))
+        if known is not task:
+            require_task("enqueue", task)
+            self.validate_task(task)
+            if len(self._valid) >= 1000:
+                self._valid.clear()
+            self._valid[id(task)] = task
+        path = task.module_path
+        bound = bind(task.func, args, kwargs, takes_context=task.takes_context, path=path)
+        try:
+            payload = encode([list(args), dict(kwargs)], what="the arguments")
+        except PayloadError:
+            for name, value in bound.items():
+                encode(value, what=f"argument {name!r} of {path}")
+            raise
+        stored_args, stored_kwargs = decode(payload)
+        policy = policy_of(task)
+        job = enqueue(
+            id=secrets.token_hex(16),
+            task_path=path,
+            payload=payload,
+            now=clock.now(),
+            run_after=task.run_after if enqueued else None,
+            backend=self.alias,
+            queue_name=task.queue_name,
+            priority=task.priority,
+            max_attempts=policy.max_attempts,
+            max_rescues=policy.max_rescues,
+            timeout=policy.timeout,
+        )
+        entry = Entry(
+            job_id=job.id,
+            task=task,
+            args=stored_args,
+            kwargs=stored_kwargs,
+            origin=origin,
+            parent=current_entry.get(),
+            mark=mark_enqueue(self._database),
+            transactional=self._mirror.transactional,
+            store=journal.store,
+            enqueued=enqueued,
+        )
+        journal.add(job, entry)
+        return entry
+
+    # -- results ---------------------------------------------------------------------------
+
+    def get_result(self, result_id: str) -> TaskResult:
+        """The result as it is now, from any thread.
+
+        Raises TaskResultDoesNotExist; NotImplementedError when production has no results either.
+        """
+        if not self._mirror.has_results:
+            raise NotImplementedError(
+                "This backend does not support retrieving or refreshing results. "
+                f"It mirrors {self._mirror.path}, which has none: production code that calls "
+                "get_result() or refresh() would fail. In a test, read task_queue.records."
+            )
+        entry = journal.get(result_id)
+        if entry is None or entry.task.backend != self.alias or not entry.is_visible:
+            raise TaskResultDoesNotExist(result_id)
+        return result_of(entry)
+
+    @property
+    def results(self) -> list[TaskResult]:
+        """A result for each task enqueued on this alias, as Django's DummyBackend has."""
+        return [
+            result_of(entry) for entry in journal.entries(aliases=self._backends) if entry.enqueued
+        ]
+
+    def clear(self) -> None:
+        """Forget this alias's tasks. Outside of a TaskQueue it also ends a freeze of the clock."""
+        journal.forget(lambda entry: entry.task.backend == self.alias)
+        if no_queue_is_active():
+            clock.stop()
+
+    def check(self, **kwargs: Any) -> Any:
+        """The system checks of the mirrored backend."""
+        return [] if self._mirror.backend is None else self._mirror.backend.check(**kwargs)
+
+    # -- verbs -----------------------------------------------------------------------------
+
+    @property
+    def _on_error(self) -> OnError:
+        chosen: OnError | None = self.options.get("on_error")
+        return chosen or active_on_error() or "raise"

@@ -1,0 +1,233 @@
+"""Carries out what the engine's Worker decides, in memory, one task at a time."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tasks_database.engine import Job, Worker, policy_of
+from tasks_database.engine.worker import (
+    Acknowledge,
+    Claim,
+    Promote,
+    Raised,
+    Run,
+    Settled,
+    Wait,
+)
+
+from .clock import clock
+from .exceptions import LimitReached
+from .execution import describe_run, run_body
+from .framework import TaskResult, task_backends, task_finished
+from .journal import Attempt, Entry, journal
+from .results import result_of, update_result
+
+# Worker ids are opaque strings to Django; a readable one helps in reports.
+WORKER_ID = "test-worker"
+
+type OnError = Literal["raise", "record"]
+
+# Tasks that enqueue one another, all due at one instant: longer chains are taken for a loop.
+INSTANT_CHAIN_LIMIT = 1_000
+# The same with time passing in between (a task that reschedules itself every minute of a month).
+CHAIN_LIMIT = 100_000
+
+_unraised: ContextVar[list[BaseException] | None] = ContextVar(
+    "django_tasks_unraised_errors", default=None
+)
+
+
+@dataclass(slots=True)
+class Drain:
+    """One verb's run of tasks: whose tasks, how many at most, and what came of them.
+
+    verb: for messages.
+    backends: the aliases to work for; None is all.
+    limit: how many attempts may be made in all; None is no limit.
+    """
+
+    verb: str
+    backends: Collection[str] | None = None
+    limit: int | None = None
+    on_error: OnError = "raise"
+    entries: list[Entry] = field(default_factory=list)  # One for each attempt that was made.
+    settled: list[Job] = field(default_factory=list)  # The job after that attempt.
+    runs: Counter[str] = field(default_factory=Counter)
+    errors: list[BaseException] = field(default_factory=list)  # Final failures, not yet raised.
+    chains: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def run_ready(self) -> None:
+        """Run what is due now, and what that enqueues or retries without delay, to the end."""
+        self._drive(
+            lambda limit: journal.store.claim(
+                worker_id=WORKER_ID, limit=limit, now=clock.now(), backends=self.backends
+            ),
+        )
+
+    def run_one(self) -> None:
+        """Run one attempt of the next due task, if there is any."""
+        journal.store.promote(now=clock.now(), backends=self.backends)
+        claimed = journal.store.claim(
+            worker_id=WORKER_ID, limit=1, now=clock.now(), backends=self.backends
+        )
+        self._drive(_once(claimed))
+
+    def run_job(self, job_id: str, *, result: TaskResult | None = None, once: bool = False) -> None:
+        """Run this job now, out of turn, until it is final or must wait; ``once``: one attempt."""
+
+        def claim(_limit: int) -> Sequence[Job]:
+            return journal.store.claim_job(job_id, worker_id=WORKER_ID)
+
+        self._drive(_once(claim(1)) if once else claim, result=result)
+
+    def _drive(
+        self,
+        claim: Callable[[int], Sequence[Job]],
+        *,
+        result: TaskResult | None = None,
+    ) -> None:
+        worker = Worker(WORKER_ID, lease=None)
+        while True:
+            for command in worker.poll(clock.now()):
+                match command:
+                    case Promote():
+                        journal.store.promote(now=clock.now(), backends=self.backends)
+                        # Time moves by verbs only: whoever moves it looks for what is due.
+                        worker.promoted(next_due=None)
+                    case Claim(limit):
+                        worker.claimed(claim(limit))
+                    case Run(job):
+                        attempt = self._run(worker, job, result)
+                    case Acknowledge(outcomes):
+                        accepted = journal.store.acknowledge(outcomes)
+                        worker.acknowledged()
+                        if accepted:
+                            self._acknowledged(*attempt)
+                    case Wait():
+                        return
+                    case _:  # pragma: no cover - a worker without a lease asks for nothing else
+                        raise AssertionError(command)
+
+    def _run(
+        self, worker: Worker, job: Job, result: TaskResult | None
+    ) -> tuple[Entry, Settled, TaskResult]:
+        entry = journal.get(job.id)
+        assert entry is not None  # noqa: S101 - the journal keeps an entry for each stored job
+        self._check_limits(entry, job)
+        journal.store.start(job)
+        if result is None:
+            result = result_of(entry)
+        outer = _unraised.set([])
+        try:
+            outcome = run_body(entry, job, sender=sender_of(entry), result=result)
+            self.errors += _unraised.get() or ()
+        finally:
+            _unraised.reset(outer)
+        settled = worker.finished(job.id, outcome, policy=policy_of(entry.task), now=clock.now())
+        raised = settled.outcome if isinstance(settled.outcome, Raised) else None
+        entry.attempts.append(
+            Attempt(
+                number=job.attempts,
+                started_at=job.last_attempted_at or job.enqueued_at,
+                finished_at=clock.now(),
+                exception_class=type(raised.exception) if raised else None,
+                message=_message(raised.exception) if raised else "",
+            )
+        )
+        return entry, settled, result
+
+    def _acknowledged(self, entry: Entry, settled: Settled, result: TaskResult) -> None:
+        """The attempt is stored: tell Django's listeners, and keep or raise the failure."""
+        self.entries.append(entry)
+        self.settled.append(settled.job)
+        update_result(result, entry)
+        if settled.job.status.is_final:
+            self._announce(entry, settled, result)
+        self._raise_errors()
+
+    def _announce(self, entry: Entry, settled: Settled, result: TaskResult) -> None:
+        sender = sender_of(entry)
+        if not isinstance(settled.outcome, Raised):
+            task_finished.send(sender=sender, task_result=result)
+            return
+        exception = settled.outcome.exception
+        traceback = exception.__traceback__
+        try:
+            # Inside a handler: listeners, Django's own log among them, use sys.exc_info().
+            raise exception
+        except BaseException:  # noqa: BLE001 - any exception of a body, raised two lines above
+            exception.__traceback__ = traceback
+            task_finished.send(sender=sender, task_result=result)
+        if not getattr(exception, "__notes__", None):
+            exception.add_note(describe_run(entry, entry.job))  # A timeout judged by the engine.
+        if self.on_error == "raise":
+            self.errors.insert(0, exception)
+            entry.looked_at = True
+
+    def _raise_errors(self) -> None:
+        """Raise the final failure at once, or hand it to the task around this drain.
+
+        A task that enqueues on an Immediate backend must not see its child's failure, which no
+        worker would show it: the failure is raised where the outermost task was run.
+        """
+        if not self.errors:
+            return
+        errors, self.errors = self.errors, []
+        around = _unraised.get()
+        if around is not None:
+            around += errors
+            return
+        for other in errors[1:]:
+            errors[0].add_note(f"Another task failed too: {other!r}")
+        raise errors[0]
+
+    def _check_limits(self, entry: Entry, job: Job) -> None:
+        path = entry.task.module_path
+        if self.limit is not None and len(self.entries) >= self.limit:
+            self._stop(entry, job, f"its limit of {self.limit} runs was reached")
+        self.runs[path] += 1
+        parent = None if entry.parent is None else self.chains.get(entry.parent.job_id)
+        if parent is None:
+            self.chains[job.id] = (1, 1)
+            return
+        at_once = entry.job.run_after is None or entry.job.run_after <= entry.job.enqueued_at
+        chain = (parent[0] + 1, parent[1] + 1 if at_once else 1)
+        self.chains[job.id] = chain
+        if chain[1] > INSTANT_CHAIN_LIMIT:
+            self._stop(
+                entry, job, f"{INSTANT_CHAIN_LIMIT} tasks enqueued one another without time passing"
+            )
+        if chain[0] > CHAIN_LIMIT:
+            self._stop(entry, job, f"{CHAIN_LIMIT} tasks enqueued one another")
+
+    def _stop(self, entry: Entry, job: Job, why: str) -> None:
+        from .diagnosis import limit_message
+
+        claimed = journal.store.get(job.id)
+        if claimed is not None:
+            journal.store.release((claimed,))
+        raise LimitReached(limit_message(self, entry, why))
+
+
+def _once(jobs: Sequence[Job]) -> Callable[[int], Sequence[Job]]:
+    """A source that hands out ``jobs`` at the first claim, and nothing afterwards."""
+    left = [jobs]
+
+    def claim(_limit: int) -> Sequence[Job]:
+        return left.pop() if left else ()
+
+    return claim
+
+
+def sender_of(entry: Entry) -> type:
+    """Who sends the signals of this entry: the class of its backend, as in Django."""
+    return type(task_backends[entry.task.backend])
+
+
+def _message(exception: BaseException) -> str:
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure itself
+        return "<its __str__ raised>"

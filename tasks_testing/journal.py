@@ -1,0 +1,176 @@
+"""What was enqueued and run, process-wide: one Journal, one Entry per enqueued task.
+
+Django makes a backend object per thread, so none of this lives in one. The plugin and TaskQueue
+reset the journal between tests; alone in a settings file, the Immediate backend bounds it.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tasks_database.engine import Job
+
+from .framework import Task
+from .memory_store import MemoryStore
+from .origin import Origin
+from .transactions import TransactionMark, TransactionState
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of a body, for timelines and for matching exceptions."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime
+    exception_class: type[BaseException] | None = None
+    message: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One enqueued task with what only this process knows of it. The Job itself is in the store."""
+
+    job_id: str
+    task: Task
+    args: list[Any]
+    kwargs: dict[str, Any]
+    origin: Origin | None
+    parent: "Entry | None"
+    mark: TransactionMark
+    transactional: bool | None  # None: nobody said.
+    store: MemoryStore
+    enqueued: bool = True  # False for run_task(): ran, but nothing enqueued it.
+    looked_at: bool = False  # Its failure reached the test.
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def job(self) -> Job:
+        return self.store.jobs[self.job_id]
+
+    @property
+    def is_rolled_back(self) -> bool:
+        return self.mark.state is TransactionState.ROLLED_BACK
+
+    @property
+    def is_visible(self) -> bool:
+        """False when a rolled-back transaction took the job with it."""
+        return not (self.transactional and self.is_rolled_back)
+
+
+current_entry: ContextVar[Entry | None] = ContextVar("django_tasks_current_entry", default=None)
+
+
+class Journal:
+    """The entries of a test, in enqueue order, in blocks: a nested TaskQueue sees its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.keeps_everything = False  # Within a test nothing is dropped.
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a new test begins."""
+        with self.lock:
+            self._blocks = [_Block()]
+            self._finished: deque[str] = deque()
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """Begin a block of its own; at its end, the entries join those of the block around."""
+        with self.lock:
+            inner = _Block(first_sequence=self.store.last_sequence)
+            self._blocks.append(inner)
+        try:
+            yield
+        finally:
+            with self.lock:
+                if inner in self._blocks:  # A reset may have ended it.
+                    self._blocks.remove(inner)
+                    self._blocks[-1].absorb(inner)
+
+    @property
+    def store(self) -> MemoryStore:
+        """The jobs of the innermost block."""
+        return self._blocks[-1].store
+
+    def add(self, job: Job, entry: Entry) -> None:
+        """Keep a new job with its entry, whose ``store`` is this journal's."""
+        with self.lock:
+            block = self._blocks[-1]
+            entry.store = block.store
+            block.entries[job.id] = entry
+            in_doubt = entry.transactional and entry.mark.open_at_enqueue
+            block.store.add((job,), committed=not in_doubt)
+
+    def get(self, job_id: str) -> Entry | None:
+        """The entry of any block."""
+        for block in reversed(self._blocks):
+            if job_id in block.entries:
+                return block.entries[job_id]
+        return None
+
+    def entries(self, *, aliases: Collection[str] | None = None) -> list[Entry]:
+        """Entries of the innermost block, of these backends, but for those rolled back."""
+        return [entry for entry in self.everything(aliases=aliases) if entry.is_visible]
+
+    def everything(self, *, aliases: Collection[str] | None = None) -> list[Entry]:
+        """The same with the jobs that a rolled-back transaction took away: for messages."""
+        with self.lock:
+            return [
+                entry
+                for entry in self._blocks[-1].entries.values()
+                if aliases is None or entry.task.backend in aliases
+            ]
+
+    def forget(self, doomed: Callable[[Entry], bool]) -> None:
+        """Drop the entries for which ``doomed`` holds, in every block."""
+        with self.lock:
+            for block in self._blocks:
+                for entry in [entry for entry in block.entries.values() if doomed(entry)]:
+                    del block.entries[entry.job_id]
+                    block.store.discard(entry.job_id)
+
+    def trim(self, finished: Entry, *, keep: int) -> None:
+        """Keep the last ``keep`` finished entries only, unless a test wants them all.
+
+        For the Immediate backend alone in a settings file, where nothing else ever resets.
+        """
+        if self.keeps_everything:
+            return
+        with self.lock:
+            self._finished.append(finished.job_id)
+            while len(self._finished) > keep:
+                job_id = self._finished.popleft()
+                for block in self._blocks:
+                    block.entries.pop(job_id, None)
+                    block.store.discard(job_id)
+
+
+class _Block:
+    def __init__(self, *, first_sequence: int = 0) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.store = MemoryStore(is_committed=self._is_committed, first_sequence=first_sequence)
+
+    def _is_committed(self, job_id: str) -> bool | None:
+        match self.entries[job_id].mark.state:
+            case TransactionState.OPEN:
+                return None
+            case TransactionState.ROLLED_BACK:
+                return False
+            case _:
+                return True
+
+    def absorb(self, inner: "_Block") -> None:
+        for entry in inner.entries.values():
+            entry.store = self.store
+        self.entries.update(inner.entries)
+        self.store.absorb(inner.store)
+
+
+journal = Journal()

@@ -1,0 +1,182 @@
+"""What an assertion expects of a task, held against records: field by field, unset ones ignored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from tasks_database.engine import SignatureError
+from tasks_database.engine.binding import call_signature
+
+from .exceptions import NotATask
+from .framework import Task, is_task
+from .record import TaskRecord, task_path
+
+
+class _Unset:
+    """The value of a filter that was not given: None is a value to look for."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+UNSET: Final = _Unset()
+
+# Times that a test computes and times that the code under test computes differ a little.
+TOLERANCE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """The call that an assertion looks for; UNSET fields match anything."""
+
+    task: Task
+    args: Any = UNSET
+    kwargs: Any = UNSET
+    arguments: Any = UNSET
+    queue_name: Any = UNSET
+    priority: Any = UNSET
+    run_after: Any = UNSET
+    backend: Any = UNSET
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, but for the task."""
+        return {name: value for name in FILTERS if (value := getattr(self, name)) is not UNSET}
+
+    def is_for(self, record: TaskRecord) -> bool:
+        """Whether the record is of the expected task, whatever its options."""
+        return bool(record.task.func == self.task.func)
+
+    def mismatches(self, record: TaskRecord) -> list["Mismatch"]:
+        """What differs, on the given fields only; empty for a match."""
+        found: list[Mismatch] = []
+        for name, expected in self.given.items():
+            if name == "arguments":
+                found += _argument_mismatches(expected, record)
+            elif not _equals(name, expected, record):
+                actual = getattr(record, name)
+                found.append(Mismatch(name, expected, list(actual) if name == "args" else actual))
+        return found
+
+    def matches(self, record: TaskRecord) -> bool:
+        return self.is_for(record) and not self.mismatches(record)
+
+
+FILTERS = ("args", "kwargs", "arguments", "queue_name", "priority", "run_after", "backend")
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One field that differs. ``actual`` is UNSET for an argument that was not passed."""
+
+    field: str
+    expected: Any
+    actual: Any
+
+
+def expectation(verb: str, task: object, **filters: Any) -> Expectation:
+    """Check the filters of an assertion, and prepare them for comparing.
+
+    Raises NotATask for a function or a string; SignatureError for an expected call that the
+    task's own signature does not allow, as it could never be found; TypeError for a filter of a
+    type that matches nothing.
+    """
+    checked = require_task(verb, task)
+    for name in ("kwargs", "arguments"):
+        if filters[name] is not UNSET and isinstance(filters[name], list | tuple | str):
+            raise TypeError(f"{verb}() takes {name} as a dict, not {filters[name]!r}.")
+    if filters["args"] is not UNSET and isinstance(filters["args"], Mapping | str):
+        raise TypeError(f"{verb}() takes args as a list or tuple, not {filters['args']!r}.")
+    _check_expected_call(verb, checked, filters)
+    return Expectation(
+        task=checked,
+        **{name: as_json(filters[name]) if name in _JSON else filters[name] for name in FILTERS},
+    )
+
+
+_JSON = {"args", "kwargs", "arguments"}
+
+
+def require_task(verb: str, task: object) -> Task:
+    """``task``, or NotATask with what to pass instead."""
+    if is_task(task):
+        return task  # type: ignore[return-value]
+    if callable(task):
+        name = f"{getattr(task, '__module__', '?')}.{getattr(task, '__qualname__', task)}"
+        raise NotATask(
+            f"{verb}() was given the function {name}, which is no Task. "
+            "Decorate it with @task, and pass the decorated object."
+        )
+    raise NotATask(
+        f"{verb}() was given {task!r}, which is no Task. "
+        "Pass the object that @task made, not its name."
+    )
+
+
+def as_json(value: Any) -> Any:
+    """Plain containers as JSON brings them back; matchers (mock.ANY, ...) stay as they are."""
+    if type(value) in {tuple, list}:
+        return [as_json(item) for item in value]
+    if type(value) is dict:
+        return {key: as_json(item) for key, item in value.items()}
+    return value
+
+
+def _equals(name: str, expected: Any, record: TaskRecord) -> bool:
+    actual = getattr(record, name)
+    if name == "args":
+        return bool(expected == list(actual))
+    if name == "run_after" and actual is not None:
+        if isinstance(expected, timedelta):
+            return bool(abs(record.enqueued_at + expected - actual) <= TOLERANCE)
+        if type(expected) is datetime and (expected.tzinfo is None) == (actual.tzinfo is None):
+            return bool(abs(expected - actual) <= TOLERANCE)
+    return bool(expected == actual)
+
+
+def _argument_mismatches(expected: Any, record: TaskRecord) -> list[Mismatch]:
+    """Each expected parameter that was passed another value, or none; defaults count as passed."""
+    if not isinstance(expected, Mapping):
+        # A matcher such as dirty_equals.IsPartialDict: it judges the whole.
+        equal = expected == record.arguments
+        return [] if equal else [Mismatch("arguments", expected, record.arguments)]
+    actual = {**_defaults(record.task), **record.arguments}
+    return [
+        Mismatch(f"arguments[{name!r}]", value, actual.get(name, UNSET))
+        for name, value in expected.items()
+        if name not in actual or not bool(value == actual[name])
+    ]
+
+
+def _defaults(task: Task) -> dict[str, Any]:
+    parameters = call_signature(task.func, task.takes_context).parameters.values()
+    return {
+        parameter.name: as_json(parameter.default)
+        for parameter in parameters
+        if parameter.default is not parameter.empty
+    }
+
+
+def _check_expected_call(verb: str, task: Task, filters: Mapping[str, Any]) -> None:
+    signature = call_signature(task.func, task.takes_context)
+    args, kwargs, arguments = filters["args"], filters["kwargs"], filters["arguments"]
+    problem = ""
+    try:
+        whole = isinstance(args, Sequence) and isinstance(kwargs, Mapping)
+        positional = args if isinstance(args, Sequence) else ()
+        named = kwargs if isinstance(kwargs, Mapping) else {}
+        (signature.bind if whole else signature.bind_partial)(*positional, **named)
+    except TypeError as error:
+        problem = str(error)
+    if isinstance(arguments, Mapping):
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        unknown = [name for name in arguments if name not in signature.parameters]
+        if unknown and not takes_any:
+            problem = f"it has no parameter {', '.join(map(repr, unknown))}"
+    if problem:
+        raise SignatureError(
+            f"{verb}() looks for a call of {task_path(task)} that its signature does not allow, "
+            f"so no enqueue can ever match: {problem}. "
+            f"The signature is {task.func.__name__}{signature}."
+        )

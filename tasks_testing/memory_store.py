@@ -1,0 +1,200 @@
+"""The engine's Store in memory: per backend alias, a heap of ready and a heap of deferred jobs."""
+
+import heapq
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tasks_database.engine import Job, JobStatus
+from tasks_database.engine.lifecycle import claim, evolve, promote, release
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The waiting jobs of one alias. Heap entries are never removed early, only outdated."""
+
+    ready: list[tuple[tuple[int, datetime, int], str]] = field(default_factory=list)
+    deferred: list[tuple[datetime, int, int, str]] = field(default_factory=list)
+
+
+class MemoryStore:
+    """See `tasks_database.engine.Store`; every method may be called from any thread.
+
+    is_committed: asked, before work is looked for, about the jobs that were added with
+    ``committed=False``. True: workers see it from now on; False: it was rolled back, nobody ever
+    will; None: not decided yet. So would a row in a database behave.
+
+    The methods that look for work take ``backends``, the aliases to look at; None is all.
+    """
+
+    def __init__(
+        self, *, is_committed: Callable[[str], bool | None], first_sequence: int = 0
+    ) -> None:
+        self.jobs: dict[str, Job] = {}
+        self._lock = threading.RLock()
+        self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
+        self._is_committed = is_committed
+        self._undecided: dict[str, None] = {}  # In enqueue order.
+        self.last_sequence = first_sequence
+
+    def add(self, jobs: Sequence[Job], *, committed: bool = True) -> None:
+        with self._lock:
+            for job in jobs:
+                self.last_sequence += 1
+                numbered = evolve(job, sequence=self.last_sequence)
+                if committed:
+                    self._put(numbered)
+                else:
+                    self.jobs[job.id] = numbered
+                    self._undecided[job.id] = None
+
+    def get(self, job_id: str) -> Job | None:
+        return self.jobs.get(job_id)
+
+    def absorb(self, other: "MemoryStore") -> None:
+        """Take over every job of ``other``, whose sequences follow those of this store."""
+        with self._lock:
+            for job_id, job in other.jobs.items():
+                if job_id in other._undecided:  # noqa: SLF001 - another object of this class
+                    self.jobs[job_id] = job
+                    self._undecided[job_id] = None
+                else:
+                    self._put(job)
+            self.last_sequence = max(self.last_sequence, other.last_sequence)
+
+    def discard(self, job_id: str) -> None:
+        """Forget a job."""
+        with self._lock:
+            self.jobs.pop(job_id, None)
+            self._undecided.pop(job_id, None)
+
+    def next_due(self, *, backends: Collection[str] | None = None) -> datetime | None:
+        with self._lock:
+            dues = [self._first_due(lane) for lane in self._visible_lanes(backends)]
+        return min((due for due in dues if due is not None), default=None)
+
+    def deferred(self, *, backends: Collection[str] | None = None) -> list[Job]:
+        """The jobs that wait for their due time and that workers can see, the earliest first."""
+        with self._lock:
+            waiting = [item for lane in self._visible_lanes(backends) for item in lane.deferred]
+            jobs = [(item, self.jobs.get(item[-1])) for item in sorted(waiting)]
+        return [
+            job
+            for (due, *_), job in jobs
+            if job is not None and job.status is JobStatus.DEFERRED and job.due == due
+        ]
+
+    def promote(self, *, now: datetime, backends: Collection[str] | None = None) -> int:
+        promoted = 0
+        with self._lock:
+            for lane in self._visible_lanes(backends):
+                while (due := self._first_due(lane)) is not None and due <= now:
+                    job_id = heapq.heappop(lane.deferred)[-1]
+                    self._put(promote(self.jobs[job_id], now=now))
+                    promoted += 1
+        return promoted
+
+    def claim(
+        self,
+        *,
+        worker_id: str,
+        limit: int,
+        now: datetime,  # noqa: ARG002 - a database needs it
+        backends: Collection[str] | None = None,
+    ) -> Sequence[Job]:
+        with self._lock:
+            claimed: list[Job] = []
+            lanes = self._visible_lanes(backends)
+            while len(claimed) < limit and (job := self._next_ready(lanes)) is not None:
+                claimed.append(self._hold(claim(job, worker_id=worker_id)))
+            return claimed
+
+    def claim_job(self, job_id: str, *, worker_id: str) -> Sequence[Job]:
+        """Claim this job if it is ready, out of turn: for running one task at once."""
+        with self._lock:
+            job = self.jobs.get(job_id)
+            if job is None or job.status is not JobStatus.READY:
+                return ()
+            return (self._hold(claim(job, worker_id=worker_id)),)
+
+    def start(self, started: Job) -> bool:
+        with self._lock:
+            if not self._is_current(started):
+                return False
+            self._hold(started)
+            return True
+
+    def acknowledge(self, outcomes: Sequence[Job]) -> Sequence[str]:
+        with self._lock:
+            accepted = [job for job in outcomes if self._is_current(job)]
+            for job in accepted:
+                self._put(job)
+            return [job.id for job in accepted]
+
+    def release(self, jobs: Sequence[Job]) -> None:
+        with self._lock:
+            for job in jobs:
+                if self._is_current(job):
+                    self._put(release(job))
+
+    # -- inside the lock -------------------------------------------------------------------
+
+    def _is_current(self, job: Job) -> bool:
+        """Whether nobody claimed the job anew since the claim that ``job`` comes from."""
+        stored = self.jobs.get(job.id)
+        return stored is not None and stored.claim_number == job.claim_number and bool(stored.owner)
+
+    def _hold(self, job: Job) -> Job:
+        self.jobs[job.id] = job
+        return job
+
+    def _put(self, job: Job) -> None:
+        """Keep the job, and queue it if it waits."""
+        self.jobs[job.id] = job
+        if job.status is JobStatus.READY:
+            order = (-job.priority, job.ready_since or job.enqueued_at, job.sequence)
+            heapq.heappush(self._lanes[job.backend].ready, (order, job.id))
+        elif job.status is JobStatus.DEFERRED and job.due is not None:
+            heapq.heappush(
+                self._lanes[job.backend].deferred,
+                (job.due, -job.priority, job.sequence, job.id),
+            )
+
+    def _visible_lanes(self, backends: Collection[str] | None) -> list[_Lane]:
+        for job_id in list(self._undecided):
+            committed = self._is_committed(job_id)
+            if committed is not None:
+                del self._undecided[job_id]
+            if committed:
+                self._put(self.jobs[job_id])
+        return [
+            lane for alias, lane in self._lanes.items() if backends is None or alias in backends
+        ]
+
+    def _first_due(self, lane: _Lane) -> datetime | None:
+        while lane.deferred:
+            due, _, _, job_id = lane.deferred[0]
+            job = self.jobs.get(job_id)
+            if job is not None and job.status is JobStatus.DEFERRED and job.due == due:
+                return due
+            heapq.heappop(lane.deferred)
+        return None
+
+    def _next_ready(self, lanes: Iterable[_Lane]) -> Job | None:
+        """Take the first ready job off its heap."""
+        best: _Lane | None = None
+        for lane in lanes:
+            self._clear_outdated(lane)
+            if lane.ready and (best is None or lane.ready[0] < best.ready[0]):
+                best = lane
+        return None if best is None else self.jobs[heapq.heappop(best.ready)[1]]
+
+    def _clear_outdated(self, lane: _Lane) -> None:
+        while lane.ready:
+            order, job_id = lane.ready[0]
+            job = self.jobs.get(job_id)
+            if job is not None and job.status is JobStatus.READY and job.order == order:
+                return
+            heapq.heappop(lane.ready)

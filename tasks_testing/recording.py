@@ -1,0 +1,122 @@
+"""Which backends record, and the TASKS setting that makes the others do so."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from django.conf import UserSettingsHolder, global_settings, settings
+from django.utils.module_loading import import_string
+
+from .exceptions import ConfigurationError, NotRecording
+from .framework import DEFAULT_TASK_BACKEND_ALIAS, SETTING, BaseTaskBackend, task_backends
+
+if TYPE_CHECKING:
+    from .backends.base import RecordingBackend
+
+type Mode = Literal["record", "immediate", "off"]
+
+MODES: tuple[Mode, ...] = ("record", "immediate", "off")
+_PATHS = {
+    "record": "tasks_testing.backends.DummyBackend",
+    "immediate": "tasks_testing.backends.ImmediateBackend",
+}
+
+
+def check_mode(mode: str, where: str) -> Mode:
+    """``mode``, or ConfigurationError naming the ones there are."""
+    if mode not in MODES:
+        raise ConfigurationError(
+            f"{where} asks for the mode {mode!r}; there are {', '.join(MODES)}."
+        )
+    return mode
+
+
+def recording_setting(mode: Mode) -> dict[str, Any]:
+    """The TASKS setting with a recording backend in the place of each one that does not record.
+
+    What records already keeps its class, unless ``mode`` asks for the other one of ours.
+    """
+    if not settings.is_overridden(SETTING):
+        # No production backend was chosen, so there is nothing to mirror.
+        return {DEFAULT_TASK_BACKEND_ALIAS: {"BACKEND": _PATHS[mode], "QUEUES": []}}
+    return {alias: _recording_entry(entry, mode) for alias, entry in settings.TASKS.items()}
+
+
+def _recording_entry(entry: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
+    if entry.get("BACKEND") in _PATHS.values():
+        return {**entry, "BACKEND": _PATHS[mode]}
+    if _records(entry):
+        return dict(entry)
+    mirrored: dict[str, Any] = {"BACKEND": _PATHS[mode], "OPTIONS": {"mirror": dict(entry)}}
+    if "QUEUES" in entry:
+        mirrored["QUEUES"] = entry["QUEUES"]
+    return mirrored
+
+
+def _records(entry: Mapping[str, Any]) -> bool:
+    """Whether the entry's class is one of ours, or the project's own subclass of one."""
+    from .backends.base import RecordingBackend
+
+    try:
+        backend_class = import_string(entry["BACKEND"])
+    except (ImportError, KeyError):
+        return False
+    return isinstance(backend_class, type) and issubclass(backend_class, RecordingBackend)
+
+
+def all_record() -> bool:
+    """Whether every alias of TASKS has a recording backend now."""
+    return all(_records(entry) for entry in settings.TASKS.values())
+
+
+def test_has_own_setting() -> bool:
+    """Whether override_settings() or pytest-django's ``settings`` put a TASKS in force."""
+    holder: Any = settings._wrapped  # noqa: SLF001 - no public way to tell
+    # settings.configure() makes a holder too, the innermost one: over Django's global defaults.
+    while isinstance(holder, UserSettingsHolder) and holder.default_settings is not global_settings:
+        if SETTING in vars(holder):
+            return True
+        holder = holder.default_settings
+    return False
+
+
+def recording_backend(verb: str, alias: str) -> "RecordingBackend":
+    """The backend of this alias; NotRecording, with what to do, when it does not record."""
+    from .backends.base import RecordingBackend
+
+    if alias not in task_backends.settings:
+        known = ", ".join(repr(name) for name in task_backends.settings)
+        raise ConfigurationError(
+            f"{verb}(): there is no backend {alias!r} in TASKS; there is {known}."
+        )
+    backend = task_backends[alias]
+    if not isinstance(backend, RecordingBackend):
+        raise NotRecording(not_recording_message(verb, alias, backend))
+    return backend
+
+
+def not_recording_message(verb: str, alias: str, backend: BaseTaskBackend) -> str:
+    path = f"{type(backend).__module__}.{type(backend).__qualname__}"
+    if test_has_own_setting():
+        remedy = (
+            "The test overrides TASKS itself, and its choice wins: use "
+            f"{_PATHS['record']} there, or drop the override."
+        )
+    else:
+        remedy = (
+            "Use the task_queue fixture, TaskTestMixin or `with TaskQueue()`, "
+            f"or put {_PATHS['record']} into the TASKS of the test settings."
+        )
+    return (
+        f'{verb}(): the backend of TASKS["{alias}"], {path}, does not record, '
+        f"so there is nothing to look at and nothing to run. {remedy}"
+    )
+
+
+def require_recording(verb: str) -> None:
+    """Raise NotRecording when not one backend records."""
+    from .backends.base import RecordingBackend
+
+    backends = {alias: task_backends[alias] for alias in task_backends.settings}
+    if not any(isinstance(backend, RecordingBackend) for backend in backends.values()):
+        alias, backend = next(iter(backends.items()))
+        raise NotRecording(not_recording_message(verb, alias, backend))
