@@ -95,8 +95,8 @@ def undone(expected: Expectation, candidates: Iterable[TaskRecord]) -> list[str]
         where = f"{record} was enqueued from {record.enqueued_from}"
         if record.transaction.state is TransactionState.ROLLED_BACK:
             lines.append(
-                f"{where}, but inside a transaction that was rolled back: "
-                "a worker never gets it. Look for what raised in that atomic() block."
+                f"{where}, but inside a transaction that was rolled back, so it does not count. "
+                "Look for what raised in that atomic() block."
             )
         else:
             lines.append(

@@ -60,6 +60,7 @@ class Drain:
 
     def run_ready(self) -> None:
         """Run what is due now, and what that enqueues or retries without delay, to the end."""
+        __tracebackhide__ = True
         self._drive(
             lambda limit: journal.store.claim(
                 worker_id=WORKER_ID, limit=limit, now=clock.now(), backends=self.backends
@@ -68,6 +69,7 @@ class Drain:
 
     def run_one(self) -> None:
         """Run one attempt of the next due task, if there is any."""
+        __tracebackhide__ = True
         journal.store.promote(now=clock.now(), backends=self.backends)
         claimed = journal.store.claim(
             worker_id=WORKER_ID, limit=1, now=clock.now(), backends=self.backends
@@ -76,6 +78,7 @@ class Drain:
 
     def run_job(self, job_id: str, *, result: TaskResult | None = None, once: bool = False) -> None:
         """Run this job now, out of turn, until it is final or must wait; ``once``: one attempt."""
+        __tracebackhide__ = True
 
         def claim(_limit: int) -> Sequence[Job]:
             return journal.store.claim_job(job_id, worker_id=WORKER_ID)
@@ -88,6 +91,7 @@ class Drain:
         *,
         result: TaskResult | None = None,
     ) -> None:
+        __tracebackhide__ = True
         worker = Worker(WORKER_ID, lease=None)
         while True:
             for command in worker.poll(clock.now()):
@@ -140,6 +144,7 @@ class Drain:
 
     def _acknowledged(self, entry: Entry, settled: Settled, result: TaskResult) -> None:
         """The attempt is stored: tell Django's listeners, and keep or raise the failure."""
+        __tracebackhide__ = True
         self.entries.append(entry)
         self.settled.append(settled.job)
         update_result(result, entry)
@@ -172,6 +177,7 @@ class Drain:
         A task that enqueues on an Immediate backend must not see its child's failure, which no
         worker would show it: the failure is raised where the outermost task was run.
         """
+        __tracebackhide__ = True
         if not self.errors:
             return
         errors, self.errors = self.errors, []

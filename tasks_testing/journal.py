@@ -94,6 +94,20 @@ class Journal:
                     self._blocks.remove(inner)
                     self._blocks[-1].absorb(inner)
 
+    @contextmanager
+    def disowned(self) -> Iterator[None]:
+        """Forget what the block enqueues: it belongs to no test (a wider-scoped fixture)."""
+        before = self.store.last_sequence
+        try:
+            yield
+        finally:
+            if self.store.last_sequence != before:
+                self.forget(lambda entry: entry.job.sequence > before)
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(block.entries for block in self._blocks)
+
     @property
     def store(self) -> MemoryStore:
         """The jobs of the innermost block."""

@@ -5,13 +5,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from django.test.utils import override_settings
-
 from . import state
 from .clock import clock
 from .driver import OnError
 from .exceptions import ConfigurationError
-from .framework import SETTING
 from .journal import journal
 from .recording import (
     Mode,
@@ -19,6 +16,7 @@ from .recording import (
     check_mode,
     recording_setting,
     require_recording,
+    tasks_setting,
     test_has_own_setting,
 )
 from .strictness import parse_flags, strictness_message
@@ -77,7 +75,7 @@ class TaskQueue(Verbs):
         with ExitStack() as stack:
             setting = self._setting()
             if setting is not None:
-                stack.enter_context(override_settings(**{SETTING: setting}))
+                stack.enter_context(tasks_setting(setting))
             if self._own_block:
                 stack.enter_context(journal.block())
             if not journal.keeps_everything:
@@ -101,19 +99,15 @@ class TaskQueue(Verbs):
         traceback: TracebackType | None,
     ) -> None:
         __tracebackhide__ = True
-        try:
-            if error is None:
-                self.check_strictness()
-        finally:
-            self._stack.__exit__(kind, error, traceback)
+        problem = self.strictness_problem() if error is None else None
+        self._stack.__exit__(kind, error, traceback)
+        if problem is not None:
+            raise AssertionError(problem)
 
-    def check_strictness(self) -> None:
-        """Raise AssertionError, once, for what the strictness flags forbid; done at the end."""
-        __tracebackhide__ = True
+    def strictness_problem(self) -> str | None:
+        """What the strictness flags forbid and the block has left behind; told once."""
         flags, self._strict = self._strict, frozenset()
-        message = strictness_message(journal.entries(), flags)
-        if message is not None:
-            raise AssertionError(message)
+        return strictness_message(journal.entries(), flags)
 
     def _setting(self) -> dict[str, Any] | None:
         """The TASKS to put in force, or None to leave it."""

@@ -1,9 +1,12 @@
 """Which backends record, and the TASKS setting that makes the others do so."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.conf import UserSettingsHolder, global_settings, settings
+from django.core.signals import setting_changed
+from django.test.utils import override_settings
 from django.utils.module_loading import import_string
 
 from .exceptions import ConfigurationError, NotRecording
@@ -77,6 +80,39 @@ def test_has_own_setting() -> bool:
             return True
         holder = holder.default_settings
     return False
+
+
+@contextmanager
+def tasks_setting(value: Mapping[str, Any]) -> Iterator[None]:
+    """Put this TASKS in force for the block.
+
+    It is set beneath any override_settings() of the test: an override of ours on top of them would
+    have to be undone in the reverse order, which fixtures do not promise. Where the test overrides
+    TASKS itself, that is what this block comes on top of, as it was asked for inside of it.
+    """
+    if test_has_own_setting():
+        with override_settings(**{SETTING: value}):
+            yield
+        return
+    base: Any = settings._wrapped  # noqa: SLF001 - see test_has_own_setting
+    while isinstance(base, UserSettingsHolder) and base.default_settings is not global_settings:
+        base = base.default_settings
+    missing = object()
+    before = vars(base).get(SETTING, missing)
+    _put(base, value)
+    try:
+        yield
+    finally:
+        _put(base, before, remove=before is missing)
+
+
+def _put(base: Any, value: object, *, remove: bool = False) -> None:
+    if remove:
+        del base.TASKS
+    else:
+        base.TASKS = value
+    vars(settings).pop(SETTING, None)  # LazySettings remembers what it was asked for.
+    setting_changed.send(sender=type(base), setting=SETTING, value=value, enter=not remove)
 
 
 def recording_backend(verb: str, alias: str) -> "RecordingBackend":

@@ -4,8 +4,7 @@ Each verb has an async twin with the prefix ``a``, for tests that are coroutines
 """
 
 import asyncio
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -61,14 +60,16 @@ class Running:
 
     def run_next(self) -> Tally:
         """Run one attempt of the task that a worker would take next, if any is due."""
-        with self._draining("run_next") as drain:
-            drain.run_one()
+        __tracebackhide__ = True
+        drain = self._drain("run_next")
+        drain.run_one()
         return self._tally(drain)
 
     def run_due(self, *, limit: int | None = None) -> Tally:
         """Run what is due now, its children and its retries without delay, until nothing is."""
-        with self._draining("run_due", limit) as drain:
-            drain.run_ready()
+        __tracebackhide__ = True
+        drain = self._drain("run_due", limit)
+        drain.run_ready()
         return self._tally(drain)
 
     def run_task(self, task: Any, /, *args: Any, **kwargs: Any) -> TaskRecord:
@@ -77,6 +78,7 @@ class Running:
         Its arguments pass through JSON, its transaction is its own. Returns the record; a final
         failure is raised unless on_error is "record".
         """
+        __tracebackhide__ = True
         return self._run_attempt("run_task", 1, task, args, kwargs)
 
     def as_attempt(self, number: int) -> "AttemptRunner":
@@ -106,15 +108,17 @@ class Running:
         What is due now runs first. Then the clock stops at every due instant up to and including
         the target, and what is due there runs there, children and retries too.
         """
+        __tracebackhide__ = True
         duration = _duration("advance", delta, weeks, days, hours, minutes, seconds)
-        with self._draining("advance", limit) as drain:
-            self._work_until(clock.instant_after(duration, verb="advance"), drain)
+        drain = self._drain("advance", limit)
+        self._work_until(clock.instant_after(duration, verb="advance"), drain)
         return self._tally(drain)
 
     def advance_to(self, moment: datetime, /, *, limit: int | None = None) -> Tally:
         """The same up to and including ``moment``, which must not be in the past."""
-        with self._draining("advance_to", limit) as drain:
-            self._work_until(clock.instant_at(moment, verb="advance_to"), drain)
+        __tracebackhide__ = True
+        drain = self._drain("advance_to", limit)
+        self._work_until(clock.instant_at(moment, verb="advance_to"), drain)
         return self._tally(drain)
 
     def advance_until_idle(self, *, limit: int = UNTIL_IDLE_LIMIT) -> Tally:
@@ -122,12 +126,13 @@ class Running:
 
         Raises LimitReached after ``limit`` attempts: some tasks reschedule themselves for ever.
         """
-        with self._draining("advance_until_idle", limit) as drain:
-            clock.freeze(verb="advance_until_idle")
+        __tracebackhide__ = True
+        drain = self._drain("advance_until_idle", limit)
+        clock.freeze(verb="advance_until_idle")
+        drain.run_ready()
+        while (due := journal.store.next_due(backends=self._backends)) is not None:
+            clock.move_to(max(due, clock.now()), verb="advance_until_idle")
             drain.run_ready()
-            while (due := journal.store.next_due(backends=self._backends)) is not None:
-                clock.move_to(max(due, clock.now()), verb="advance_until_idle")
-                drain.run_ready()
         return self._tally(drain)
 
     def jump(
@@ -143,10 +148,11 @@ class Running:
         limit: int | None = None,
     ) -> Tally:
         """An outage: time passes with no worker, then one comes back and runs what is overdue."""
+        __tracebackhide__ = True
         duration = _duration("jump", delta, weeks, days, hours, minutes, seconds)
-        with self._draining("jump", limit) as drain:
-            clock.shift(duration, verb="jump")
-            drain.run_ready()
+        drain = self._drain("jump", limit)
+        clock.shift(duration, verb="jump")
+        drain.run_ready()
         return self._tally(drain)
 
     # -- async twins -----------------------------------------------------------------------
@@ -181,8 +187,7 @@ class Running:
 
     # -- how -------------------------------------------------------------------------------
 
-    @contextmanager
-    def _draining(self, verb: str, limit: int | None = None) -> Iterator[Drain]:
+    def _drain(self, verb: str, limit: int | None = None) -> Drain:
         __tracebackhide__ = True
         _refuse_running_loop(verb)
         if limit is not None and (
@@ -190,7 +195,7 @@ class Running:
         ):
             raise ValueError(f"{verb}() takes limit as a whole number of 0 or more, not {limit!r}.")
         self._require_recording(verb)
-        yield Drain(verb, backends=self._backends, limit=limit, on_error=self._on_error)
+        return Drain(verb, backends=self._backends, limit=limit, on_error=self._on_error)
 
     def _tally(self, drain: Drain) -> Tally:
         return Tally(drain.entries, drain.settled, journal.store.deferred(backends=self._backends))
@@ -211,14 +216,14 @@ class Running:
     ) -> TaskRecord:
         __tracebackhide__ = True
         checked = require_task(verb, task)
-        with self._draining(verb) as drain:
-            backend = recording_backend(verb, checked.backend)
-            entry = backend.keep(checked, args, kwargs, caller_origin(), enqueued=False)
-            _pretend_attempts(entry, number - 1)
-            try:
-                drain.run_job(entry.job_id, once=True)
-            finally:
-                entry.looked_at = True
+        drain = self._drain(verb)
+        backend = recording_backend(verb, checked.backend)
+        entry = backend.keep(checked, args, kwargs, caller_origin(), enqueued=False)
+        _pretend_attempts(entry, number - 1)
+        try:
+            drain.run_job(entry.job_id, once=True)
+        finally:
+            entry.looked_at = True
         return record_of(entry)
 
 
@@ -231,6 +236,7 @@ class AttemptRunner:
 
     def run_task(self, task: Any, /, *args: Any, **kwargs: Any) -> TaskRecord:
         """Run this call as the given attempt; see Running.run_task."""
+        __tracebackhide__ = True
         return self.queue._run_attempt(  # noqa: SLF001 - one thing in two classes
             "run_task", self.number, task, args, kwargs
         )
@@ -255,6 +261,7 @@ def _duration(
     minutes: float,
     seconds: float,
 ) -> timedelta:
+    __tracebackhide__ = True
     units = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
     if delta is None:
         if not any((weeks, days, hours, minutes, seconds)):
@@ -269,6 +276,7 @@ def _duration(
 
 
 def _refuse_running_loop(verb: str) -> None:
+    __tracebackhide__ = True
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -50,5 +50,6 @@ class TaskTestMixin(_Base):
 
     def _check_strictness(self) -> None:
         outcome = getattr(self, "_outcome", None)
-        if outcome is None or outcome.success:
-            self.task_queue.check_strictness()
+        problem = self.task_queue.strictness_problem()
+        if problem is not None and (outcome is None or outcome.success):
+            self.fail(problem)

@@ -1,0 +1,1 @@
+"""The pytest plugin of django-tasks-testing; see `pytest_django_tasks.plugin`."""

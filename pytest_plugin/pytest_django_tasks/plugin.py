@@ -1,0 +1,163 @@
+"""The pytest plugin: every TASKS backend records during the test run, and ``task_queue`` reads it.
+
+This module imports neither Django nor tasks_testing: it is loaded in every pytest run of every
+project that has it installed. What needs them is in `session`, imported once Django's settings are
+configured.
+"""
+
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tasks_testing import TaskQueue
+
+    from .session import TasksSession
+
+_session_key = pytest.StashKey["TasksSession | None"]()
+_failed_key = pytest.StashKey[bool]()
+
+MARKER = """\
+tasks(mode=None, now=None, strict=None, on_commit=True, on_error="raise"): how Django tasks behave \
+in this test, class or module. mode: "record", "immediate" or "off"; now: a datetime to freeze the \
+clock at; strict: True, or some of "failed never_run before_commit"; on_commit: emulate commits \
+inside a TestCase; on_error: "raise" or "record" what a task raises."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(
+        "tasks_mode",
+        "What Django tasks do in tests: record (keep them until the test runs them; default), "
+        "immediate (run at once), or off (leave the project's own backends).",
+        default="record",
+    )
+    parser.addini(
+        "tasks_clock",
+        "What freezes time when the test queue moves it: auto (time-machine where installed, "
+        "else freezegun; default), freezegun or time-machine.",
+        default="auto",
+    )
+    parser.addini(
+        "tasks_strict",
+        "What fails a test at its end: any of failed (a task failed and the test did not look), "
+        "never_run (a task was enqueued and never ran), before_commit (a task was enqueued in an "
+        "open transaction that its backend takes no part in), or all. Default: none.",
+        default="",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+    config.stash[_session_key] = None
+
+
+def _session(config: pytest.Config) -> "TasksSession | None":
+    """The session, begun as soon as Django's settings are configured; None before that."""
+    session = config.stash[_session_key]
+    if session is None and "django.conf" in sys.modules:
+        from django.conf import settings
+
+        if settings.configured:
+            from .session import TasksSession
+
+            session = config.stash[_session_key] = TasksSession(config)
+    return session
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    # Before test modules are imported, after pytest-django and conftest.py configured Django.
+    _session(session.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    session = config.stash.get(_session_key, None)
+    if session is not None:
+        session.end()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    session = _session(item.config)
+    if session is not None:
+        session.prepare(item)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    session = _session(item.config)
+    with nullcontext() if session is None else session.around(item):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    session = _session(item.config)
+    if session is not None:
+        session.begin_test()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    finally:
+        session = item.config.stash[_session_key]
+        if session is not None:
+            session.end_test()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: "pytest.FixtureDef[Any]", request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    session = request.config.stash[_session_key]
+    if session is None or fixturedef.scope == "function":
+        return (yield)
+    # What a wider-scoped fixture enqueues belongs to no test: only the first one would see it.
+    with session.disowned():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[_failed_key] = True
+    session = item.config.stash[_session_key]
+    if report.failed and session is not None:
+        text = session.report_text()
+        if text:
+            report.sections.append(("Django tasks", text))
+    return report
+
+
+def pytest_assertrepr_compare(
+    config: pytest.Config, op: str, left: object, right: object
+) -> list[str] | None:
+    session = config.stash[_session_key]
+    return None if session is None else session.explain_comparison(op, left, right)
+
+
+@pytest.fixture
+def task_queue(request: pytest.FixtureRequest) -> "Iterator[TaskQueue]":
+    """Django tasks of this test: assert on what was enqueued, run it, move time.
+
+    See tasks_testing.TaskQueue; the marker ``tasks`` sets its options.
+    """
+    session = _session(request.config)
+    if session is None:
+        pytest.fail(
+            "The fixture task_queue needs Django's settings, and they are not configured: set "
+            "DJANGO_SETTINGS_MODULE for pytest-django, or configure them in conftest.py.",
+            pytrace=False,
+        )
+    with session.queue(request) as queue:
+        yield queue
+        problem = queue.strictness_problem()
+    if problem is not None and not request.node.stash.get(_failed_key, False):
+        pytest.fail(problem, pytrace=False)
