@@ -1,14 +1,14 @@
 """The reading half of the test queue: sequences of records, and assertions on them."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
 from . import diagnosis
 from .exceptions import TasksTestingError
 from .journal import Attempt, Entry, journal
-from .matching import UNSET, Expectation, expectation
+from .matching import Expectation, Filters, expectation
 from .record import TaskRecord, records_of
 from .timeline import timeline_text
 from .transactions import TransactionState
@@ -92,32 +92,17 @@ class Assertions:
         self,
         task: Any,
         *,
-        args: Any = UNSET,
-        kwargs: Any = UNSET,
-        arguments: Any = UNSET,
-        queue_name: Any = UNSET,
-        priority: Any = UNSET,
-        run_after: Any = UNSET,
-        backend: Any = UNSET,
         times: int | None = None,
+        **filters: Unpack[Filters],
     ) -> TaskRecord:
         """The first matching record; see the class for the filters.
 
-        With ``times=0`` this is assert_not_enqueued, which reads better. Raises AssertionError
-        with a diagnosis; NotATask, SignatureError or TypeError for filters that cannot match.
+        With ``times=0`` there must be none, and None is returned; assert_not_enqueued reads
+        better. Raises AssertionError with a diagnosis; NotATask, SignatureError or TypeError for
+        filters that no enqueue can match.
         """
         __tracebackhide__ = True
-        expected = expectation(
-            "assert_enqueued",
-            task,
-            args=args,
-            kwargs=kwargs,
-            arguments=arguments,
-            queue_name=queue_name,
-            priority=priority,
-            run_after=run_after,
-            backend=backend,
-        )
+        expected = expectation("assert_enqueued", task, filters)
         _check_times("assert_enqueued", times)
         self._require_recording("assert_enqueued")
         everything = [e for e in journal.everything(aliases=self._backends) if e.enqueued]
@@ -126,28 +111,11 @@ class Assertions:
     def assert_not_enqueued(
         self,
         task: Any,
-        *,
-        args: Any = UNSET,
-        kwargs: Any = UNSET,
-        arguments: Any = UNSET,
-        queue_name: Any = UNSET,
-        priority: Any = UNSET,
-        run_after: Any = UNSET,
-        backend: Any = UNSET,
+        **filters: Unpack[Filters],
     ) -> None:
         """No record matches; see the class for the filters."""
         __tracebackhide__ = True
-        expected = expectation(
-            "assert_not_enqueued",
-            task,
-            args=args,
-            kwargs=kwargs,
-            arguments=arguments,
-            queue_name=queue_name,
-            priority=priority,
-            run_after=run_after,
-            backend=backend,
-        )
+        expected = expectation("assert_not_enqueued", task, filters)
         matching = [r for r in self._enqueued_records("assert_not_enqueued") if expected.matches(r)]
         if matching:
             _fail(diagnosis.unexpectedly_enqueued(expected, matching))
@@ -164,14 +132,8 @@ class Assertions:
         self,
         task: Any,
         *,
-        args: Any = UNSET,
-        kwargs: Any = UNSET,
-        arguments: Any = UNSET,
-        queue_name: Any = UNSET,
-        priority: Any = UNSET,
-        run_after: Any = UNSET,
-        backend: Any = UNSET,
         times: int | None = None,
+        **filters: Unpack[Filters],
     ) -> Iterator[Expected]:
         """assert_enqueued for what the block enqueues, whatever was there before.
 
@@ -180,17 +142,7 @@ class Assertions:
         assert expected.record.priority == 10
         """
         __tracebackhide__ = True
-        expected = expectation(
-            "expect",
-            task,
-            args=args,
-            kwargs=kwargs,
-            arguments=arguments,
-            queue_name=queue_name,
-            priority=priority,
-            run_after=run_after,
-            backend=backend,
-        )
+        expected = expectation("expect", task, filters)
         _check_times("expect", times)
         self._require_recording("expect")
         before = {e.job_id for e in journal.everything(aliases=self._backends)}
@@ -201,25 +153,37 @@ class Assertions:
             for entry in journal.everything(aliases=self._backends)
             if entry.enqueued and entry.job_id not in before
         ]
-        if times != 0:
-            _require_enqueued(expected, new, times)
-        matching = [r for r in records_of(e for e in new if e.is_visible) if expected.matches(r)]
-        if times == 0 and matching:
-            _fail(diagnosis.unexpectedly_enqueued(expected, matching))
+        matching = [
+            record
+            for record in records_of(entry for entry in new if entry.is_visible)
+            if expected.matches(record)
+        ]
+        _require_enqueued(expected, new, times)
         found.records = tuple(matching)
 
     # -- ran -------------------------------------------------------------------------------
 
-    def assert_ran(self, task: Any, **filters: Any) -> TaskRecord:
+    def assert_ran(
+        self, task: Any, *, times: int | None = None, **filters: Unpack[Filters]
+    ) -> TaskRecord:
         """A worker started it, however that ended; the filters of assert_enqueued."""
         __tracebackhide__ = True
-        return self._assert_state("assert_ran", "run", task, filters, lambda e: e.job.attempts > 0)
+        return self._assert_state(
+            "assert_ran", "run", task, times, filters, lambda e: e.job.attempts > 0
+        )
 
-    def assert_succeeded(self, task: Any, **filters: Any) -> TaskRecord:
+    def assert_succeeded(
+        self, task: Any, *, times: int | None = None, **filters: Unpack[Filters]
+    ) -> TaskRecord:
         """It ran, and returned; the filters of assert_enqueued."""
         __tracebackhide__ = True
         return self._assert_state(
-            "assert_succeeded", "succeeded", task, filters, lambda e: e.job.status == "SUCCESSFUL"
+            "assert_succeeded",
+            "succeeded",
+            task,
+            times,
+            filters,
+            lambda e: e.job.status == "SUCCESSFUL",
         )
 
     def assert_failed(
@@ -227,7 +191,9 @@ class Assertions:
         task: Any,
         exception: type[BaseException] | tuple[type[BaseException], ...] | None = None,
         match: str | re.Pattern[str] | None = None,
-        **filters: Any,
+        *,
+        times: int | None = None,
+        **filters: Unpack[Filters],
     ) -> TaskRecord:
         """It failed for good, its last attempt with ``exception`` (or a subclass).
 
@@ -238,11 +204,12 @@ class Assertions:
             "assert_failed",
             f"failed{_exception_text(exception, match)}",
             task,
+            times,
             filters,
             lambda e: e.job.status == "FAILED" and _raised(e.attempts[-1:], exception, match),
         )
         for entry in self._entries("assert_failed"):
-            if entry.job_id == record.id:
+            if record is not None and entry.job_id == record.id:
                 entry.looked_at = True
         return record
 
@@ -251,7 +218,9 @@ class Assertions:
         task: Any,
         exception: type[BaseException] | tuple[type[BaseException], ...] | None = None,
         match: str | re.Pattern[str] | None = None,
-        **filters: Any,
+        *,
+        times: int | None = None,
+        **filters: Unpack[Filters],
     ) -> TaskRecord:
         """An attempt raised (``exception``, ``match``), and another one was made or will be."""
         __tracebackhide__ = True
@@ -265,69 +234,64 @@ class Assertions:
             "assert_retried",
             f"been retried{_exception_text(exception, match)}",
             task,
+            times,
             filters,
             was_retried,
         )
 
     def _assert_state(
-        self, verb: str, what: str, task: Any, filters: dict[str, Any], holds: Any
+        self,
+        verb: str,
+        what: str,
+        task: Any,
+        times: int | None,
+        filters: Filters,
+        holds: Callable[[Entry], bool],
     ) -> TaskRecord:
         __tracebackhide__ = True
-        times = filters.pop("times", None)
         _check_times(verb, times)
-        unknown = [name for name in filters if name not in Expectation.__dataclass_fields__]
-        if unknown:
-            raise TypeError(
-                f"{verb}() got an unexpected filter {', '.join(map(repr, unknown))}; "
-                f"it takes {', '.join(name for name in _FILTERS)} and times."
-            )
-        expected = expectation(verb, task, **dict.fromkeys(_FILTERS, UNSET) | filters)
+        expected = expectation(verb, task, filters)
         entries = self._entries(verb)
-        records = records_of(entries)
+        of_task = [entry for entry in entries if expected.is_for(entry.task)]
         matching = [
             record
-            for entry, record in zip(entries, records, strict=True)
+            for entry, record in zip(of_task, records_of(of_task), strict=True)
             if expected.matches(record) and holds(entry)
         ]
         if times is not None and len(matching) != times:
-            _fail(
-                f"Expected {diagnosis.expected_text(expected)} to have {what} "
-                f"{diagnosis.count_text(times)}, but {len(matching)} have.\n"
-                + "\n".join(diagnosis.bullet_list([r for r in records if expected.is_for(r)]))
-            )
+            _fail(diagnosis.ran_wrong_count(what, expected, times, matching, records_of(of_task)))
         if times is None and not matching:
-            _fail(diagnosis.not_run(what, expected, records))
+            _fail(diagnosis.not_run(what, expected, records_of(entries)))
         return matching[0] if matching else None  # type: ignore[return-value]  # times=0
-
-
-_FILTERS = tuple(name for name in Expectation.__dataclass_fields__ if name != "task")
 
 
 def _require_enqueued(expected: Expectation, entries: list[Entry], times: int | None) -> TaskRecord:
     __tracebackhide__ = True
-    records = records_of(entries)
-    there = [(e, r) for e, r in zip(entries, records, strict=True) if e.is_visible]
-    matching = [record for _, record in there if expected.matches(record)]
-    certain = [
-        record for entry, record in there if expected.matches(record) and _reaches_worker(entry)
-    ]
-    uncertain = [
+    of_task = [entry for entry in entries if expected.is_for(entry.task)]
+    matching = [
         record
-        for entry, record in zip(entries, records, strict=True)
-        if not (entry.is_visible and _reaches_worker(entry))
+        for entry, record in zip(of_task, records_of(of_task), strict=True)
+        if _reaches_worker(entry) and expected.matches(record)
     ]
-    if times is not None and len(matching) != times:
-        message = diagnosis.wrong_count(expected, times, matching, [r for _, r in there])
-        _fail("\n".join([message, *diagnosis.undone(expected, uncertain)]))
-    if not certain and times != 0:
-        seen = [record for _, record in there if record not in uncertain]
-        _fail(diagnosis.not_enqueued(expected, seen, uncertain))
-    return certain[0] if certain else None  # type: ignore[return-value]  # times=0
+    if times == 0:
+        if matching:
+            _fail(diagnosis.unexpectedly_enqueued(expected, matching))
+        return None  # type: ignore[return-value]  # who asks for none needs no record
+    if matching and times in {None, len(matching)}:
+        return matching[0]
+    certain = records_of(entry for entry in entries if _reaches_worker(entry))
+    undecided = records_of(entry for entry in entries if not _reaches_worker(entry))
+    message = (
+        diagnosis.not_enqueued(expected, certain, undecided)
+        if times is None or not matching
+        else diagnosis.wrong_count(expected, times, matching, certain, undecided)
+    )
+    raise AssertionError(message)
 
 
 def _reaches_worker(entry: Entry) -> bool:
     """Whether the enqueue holds: a backend outside of the transaction gets it in any case."""
-    if entry.transactional is False:
+    if entry.transactional is False or not entry.mark.open_at_enqueue:
         return True
     return entry.mark.state not in {TransactionState.OPEN, TransactionState.ROLLED_BACK}
 

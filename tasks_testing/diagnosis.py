@@ -33,7 +33,7 @@ def not_enqueued(
     expected: Expectation, records: Sequence[TaskRecord], vanished: Sequence[TaskRecord]
 ) -> str:
     """For assert_enqueued that found no match among ``records``."""
-    of_task = [record for record in records if expected.is_for(record)]
+    of_task = [record for record in records if expected.is_for(record.task)]
     lines = [f"Expected {expected_text(expected)} to be enqueued, but it was not."]
     if of_task:
         lines += ["", *near_misses(expected, of_task)]
@@ -129,18 +129,47 @@ def callbacks_waiting() -> list[str]:
 
 
 def wrong_count(
-    expected: Expectation, times: int, matching: Sequence[TaskRecord], others: Sequence[TaskRecord]
+    expected: Expectation,
+    times: int,
+    matching: Sequence[TaskRecord],
+    records: Sequence[TaskRecord],
+    undecided: Sequence[TaskRecord],
 ) -> str:
     """For assert_enqueued(times=...) that found another number."""
     lines = [
         f"Expected {expected_text(expected)} to be enqueued {count_text(times)}, "
-        f"but it was {'not' if not matching else count_text(len(matching))}"
-        f"{':' if matching else '.'}",
+        f"but it was {count_text(len(matching))}:",
         *bullet_list(matching),
     ]
-    of_task = [record for record in others if expected.is_for(record)]
-    if of_task and len(matching) < times:
-        lines += ["", *near_misses(expected, of_task)]
+    others = [
+        record
+        for record in records
+        if expected.is_for(record.task) and not expected.matches(record)
+    ]
+    if others and len(matching) < times:
+        lines += ["", *near_misses(expected, others)]
+    lines += undone(expected, undecided)
+    if len(matching) < times:
+        lines += callbacks_waiting()
+    return "\n".join(lines)
+
+
+def ran_wrong_count(
+    what: str,
+    expected: Expectation,
+    times: int,
+    matching: Sequence[TaskRecord],
+    of_task: Sequence[TaskRecord],
+) -> str:
+    """For assert_ran(times=...) and its siblings that found another number."""
+    have = (
+        "none has" if not matching else f"{len(matching)} ha{'s' if len(matching) == 1 else 've'}"
+    )
+    lines = [
+        f"Expected {expected_text(expected)} to have {what} {count_text(times)}, but {have}.",
+    ]
+    if of_task:
+        lines += [f"Of {task_path(expected.task)} there is:", *bullet_list(of_task)]
     return "\n".join(lines)
 
 
@@ -162,7 +191,7 @@ def not_run(
     """For assert_ran, assert_succeeded, assert_failed, assert_retried."""
     lines = [f"Expected {expected_text(expected)} to have {what}, but it has not."]
     matching = [record for record in records if expected.matches(record)]
-    of_task = [record for record in records if expected.is_for(record)]
+    of_task = [record for record in records if expected.is_for(record.task)]
     if why_not:
         lines += ["", *why_not]
     elif matching:

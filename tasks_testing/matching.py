@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from tasks_database.engine import SignatureError
 from tasks_database.engine.binding import call_signature
@@ -44,9 +44,9 @@ class Expectation:
         """The fields that were given, but for the task."""
         return {name: value for name in FILTERS if (value := getattr(self, name)) is not UNSET}
 
-    def is_for(self, record: TaskRecord) -> bool:
-        """Whether the record is of the expected task, whatever its options."""
-        return bool(record.task.func == self.task.func)
+    def is_for(self, task: Task) -> bool:
+        """Whether this is the expected task, whatever its options."""
+        return bool(task.func == self.task.func)
 
     def mismatches(self, record: TaskRecord) -> list["Mismatch"]:
         """What differs, on the given fields only; empty for a match."""
@@ -60,10 +60,7 @@ class Expectation:
         return found
 
     def matches(self, record: TaskRecord) -> bool:
-        return self.is_for(record) and not self.mismatches(record)
-
-
-FILTERS = ("args", "kwargs", "arguments", "queue_name", "priority", "run_after", "backend")
+        return self.is_for(record.task) and not self.mismatches(record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,22 @@ class Mismatch:
     actual: Any
 
 
-def expectation(verb: str, task: object, **filters: Any) -> Expectation:
+class Filters(TypedDict, total=False):
+    """The optional filters of the assertions; see `tasks_testing.assertions.Assertions`."""
+
+    args: Any
+    kwargs: Any
+    arguments: Any
+    queue_name: Any
+    priority: Any
+    run_after: Any
+    backend: Any
+
+
+FILTERS = tuple(Filters.__annotations__)
+
+
+def expectation(verb: str, task: object, given: Mapping[str, Any]) -> Expectation:
     """Check the filters of an assertion, and prepare them for comparing.
 
     Raises NotATask for a function or a string; SignatureError for an expected call that the
@@ -83,6 +95,13 @@ def expectation(verb: str, task: object, **filters: Any) -> Expectation:
     type that matches nothing.
     """
     checked = require_task(verb, task)
+    unknown = [name for name in given if name not in FILTERS]
+    if unknown:
+        raise TypeError(
+            f"{verb}() has no filter {', '.join(map(repr, unknown))}; "
+            f"it takes {', '.join(FILTERS)} and times."
+        )
+    filters: dict[str, Any] = {**dict.fromkeys(FILTERS, UNSET), **given}
     for name in ("kwargs", "arguments"):
         if filters[name] is not UNSET and isinstance(filters[name], list | tuple | str):
             raise TypeError(f"{verb}() takes {name} as a dict, not {filters[name]!r}.")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django.conf import UserSettingsHolder, global_settings, settings
 from django.core.signals import setting_changed
-from django.test.utils import override_settings
 from django.utils.module_loading import import_string
 
 from .exceptions import ConfigurationError, NotRecording
@@ -91,6 +90,9 @@ def tasks_setting(value: Mapping[str, Any]) -> Iterator[None]:
     TASKS itself, that is what this block comes on top of, as it was asked for inside of it.
     """
     if test_has_own_setting():
+        # Imported here: the backends alone, in production, have no use for django.test.
+        from django.test.utils import override_settings
+
         with override_settings(**{SETTING: value}):
             yield
         return
