@@ -200,7 +200,7 @@ class Assertions:
         match: a regular expression that is searched for in the exception's message.
         """
         __tracebackhide__ = True
-        record = self._assert_state(
+        return self._assert_state(
             "assert_failed",
             f"failed{_exception_text(exception, match)}",
             task,
@@ -208,10 +208,6 @@ class Assertions:
             filters,
             lambda e: e.job.status == "FAILED" and _raised(e.attempts[-1:], exception, match),
         )
-        for entry in self._entries("assert_failed"):
-            if record is not None and entry.job_id == record.id:
-                entry.looked_at = True
-        return record
 
     def assert_retried(
         self,
@@ -253,11 +249,11 @@ class Assertions:
         expected = expectation(verb, task, filters)
         entries = self._entries(verb)
         of_task = [entry for entry in entries if expected.is_for(entry.task)]
-        matching = [
-            record
-            for entry, record in zip(of_task, records_of(of_task), strict=True)
-            if expected.matches(record) and holds(entry)
-        ]
+        matching = []
+        for entry, record in zip(of_task, records_of(of_task), strict=True):
+            if expected.matches(record) and holds(entry):
+                matching.append(record)
+                entry.looked_at = True
         if times is not None and len(matching) != times:
             _fail(diagnosis.ran_wrong_count(what, expected, times, matching, records_of(of_task)))
         if times is None and not matching:
