@@ -69,13 +69,22 @@ def _events(entries: Iterable[Entry]) -> Iterable[Event]:
             yield Event(attempt.started_at, number, f"{label} {which}{outcome}", 1)
 
 
+# What a test does before it freezes the clock takes real time; that must not show in a snapshot.
+SNAP = timedelta(milliseconds=250)
+
+
 def offset_text(delta: timedelta) -> str:
-    """``+1d 02:03:04``, milliseconds only where there are any."""
+    """``+1d 02:03:04``. Within a quarter of a second of a whole one, that; else with tenths."""
     sign = "-" if delta < timedelta() else "+"
     delta = abs(delta)
-    hours, seconds = divmod(delta.seconds, 3600)
+    whole = timedelta(seconds=round(delta.total_seconds()))
+    tenths = 0
+    if abs(delta - whole) > SNAP:
+        whole = timedelta(days=delta.days, seconds=delta.seconds)
+        tenths = delta.microseconds // 100_000
+    sign = "+" if not whole and not tenths else sign
+    hours, seconds = divmod(whole.seconds, 3600)
     minutes, seconds = divmod(seconds, 60)
-    milliseconds = delta.microseconds // 1000
-    fraction = f".{milliseconds:03}" if milliseconds else ""
-    days = f"{delta.days}d " if delta.days else ""
+    days = f"{whole.days}d " if whole.days else ""
+    fraction = f".{tenths}" if tenths else ""
     return f"{sign}{days}{hours:02}:{minutes:02}:{seconds:02}{fraction}"
