@@ -34,6 +34,9 @@ from tasks_testing.transactions import mark_enqueue
 from tasks_testing.verbs import Verbs
 
 
+REMEMBERED_TASKS = 1_000
+
+
 class RecordingBackend(Verbs, BaseTaskBackend):
     """Records what is enqueued, process-wide, and offers the test queue's verbs for its alias.
 
@@ -60,8 +63,8 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         self.supports_async_task = self._mirror.supports_async_task
         self.supports_get_result = self._mirror.supports_get_result
         self.supports_priority = self._mirror.supports_priority
-        if self._mirror.backend is not None:
-            self.queues = self._mirror.backend.queues
+        if self._mirror.queues is not None:
+            self.queues = self._mirror.queues
         self._backends = frozenset({alias})
         self._database: str = self.options.get("database", DEFAULT_DB_ALIAS)
         self._valid: dict[int, Task] = {}
@@ -76,22 +79,43 @@ class RecordingBackend(Verbs, BaseTaskBackend):
     def validate_task(self, task: Task) -> None:
         """What the mirrored backend refuses, and Django's base; InvalidTask says why."""
         self._validate_run_after(task.run_after)
-        queues = self.queues
-        if queues and task.queue_name not in queues:
-            accepted = ", ".join(repr(name) for name in sorted(queues))
-            raise InvalidTask(
-                f"Queue '{task.queue_name}' is not valid for backend. "
-                f'TASKS["{self.alias}"] accepts {accepted}: use one of these, add it to QUEUES, '
-                "or set QUEUES to [] to accept any."
-            )
-        if self._mirror.backend is None:
-            super().validate_task(task)
-            return
         try:
-            self._mirror.backend.validate_task(task)
+            if self._mirror.backend is None:
+                super().validate_task(task)
+            else:
+                self._mirror.backend.validate_task(task)
         except InvalidTask as error:
-            error.add_note(f'{self._mirror.path}, the mirrored TASKS["{self.alias}"], refuses it.')
-            raise
+            refusal = self._unknown_queue(task) or error
+            if self._mirror.backend is not None:
+                refusal.add_note(
+                    f'{self._mirror.path}, the mirrored TASKS["{self.alias}"], refuses it.'
+                )
+            raise refusal from error.__cause__
+
+    def _unknown_queue(self, task: Task) -> InvalidTask | None:
+        """Django's message, with the queues there are; None when the queue is not the reason."""
+        if not self.queues or task.queue_name in self.queues:
+            return None
+        accepted = ", ".join(repr(name) for name in sorted(self.queues))
+        return InvalidTask(
+            f"Queue '{task.queue_name}' is not valid for backend. "
+            f'TASKS["{self.alias}"] accepts {accepted}: use one of these, add it to QUEUES, '
+            "or set QUEUES to [] to accept any."
+        )
+
+    def _checked(self, task: Task) -> Task:
+        """The task as this backend takes it; what it finds valid for good, it remembers."""
+        require_task("enqueue", task)
+        if task.backend != self.alias:
+            # Django lets task_backends["mail"].enqueue(...) take any task.
+            return task.using(backend=self.alias)
+        self.validate_task(task)
+        # run_after depends on USE_TZ, which tests override, and is new for each enqueue anyway.
+        if task.run_after is None and not self._mirror.validates_itself:
+            if len(self._valid) >= REMEMBERED_TASKS:
+                self._valid.clear()
+            self._valid[id(task)] = task
+        return task
 
     def _validate_run_after(self, run_after: object) -> None:
         if run_after is None:
@@ -149,21 +173,11 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         enqueued: bool = True,
     ) -> Entry:
         """Check the call, and enter it into the journal; nothing is entered when it is refused."""
-        known = self._valid.get(id(task))
-        if known is not task:
-            require_task("enqueue", task)
-            self.validate_task(task)
-            if len(self._valid) >= 1000:
-                self._valid.clear()
-            self._valid[id(task)] = task
+        if self._valid.get(id(task)) is not task:
+            task = self._checked(task)
         path = task.module_path
         bound = bind(task.func, args, kwargs, takes_context=task.takes_context, path=path)
-        try:
-            payload = encode([list(args), dict(kwargs)], what="the arguments")
-        except PayloadError:
-            for name, value in bound.items():
-                encode(value, what=f"argument {name!r} of {path}")
-            raise
+        payload = _encode_call(path, args, kwargs, bound)
         stored_args, stored_kwargs = decode(payload)
         policy = policy_of(task)
         job = enqueue(
@@ -235,3 +249,16 @@ class RecordingBackend(Verbs, BaseTaskBackend):
     def _on_error(self) -> OnError:
         chosen: OnError | None = self.options.get("on_error")
         return chosen or active_on_error() or "raise"
+
+
+def _encode_call(
+    path: str, args: Sequence[Any], kwargs: Mapping[str, Any], bound: Mapping[str, Any]
+) -> str:
+    """The payload; PayloadError names what JSON cannot carry by its parameter."""
+    try:
+        return encode([list(args), dict(kwargs)], what="the arguments")
+    except PayloadError as error:
+        problem = error
+    for name, value in bound.items():
+        encode(value, what=f"{path}(): {name}")
+    raise problem
