@@ -14,10 +14,10 @@ from .origin import origin_text
 from .transactions import TransactionState
 
 
-class Arguments(tuple[Any, ...]):
-    """Positional arguments: a tuple that equals a list of the same values too.
+class FrozenList[T](tuple[T, ...]):
+    """A tuple that equals a list of the same values too.
 
-    Tests are written with either, and after JSON nobody can tell which one was passed.
+    Django's TaskResult has lists in these places, so tests are written with either.
     """
 
     __slots__ = ()
@@ -78,7 +78,7 @@ class TaskRecord:
 
     id: str
     task: Task
-    args: Arguments
+    args: FrozenList[Any]
     kwargs: dict[str, Any]
     arguments: dict[str, Any]
     backend: str
@@ -87,7 +87,7 @@ class TaskRecord:
     run_after: datetime | None
     status: JobStatus
     attempts: int
-    errors: tuple[TaskError, ...]
+    errors: FrozenList[TaskError]
     return_value: Any
     enqueued_at: datetime
     started_at: datetime | None
@@ -171,7 +171,7 @@ def _snapshot(entry: Entry, job: Job, parent: TaskRecord | None) -> TaskRecord:
     return TaskRecord(
         id=job.id,
         task=task,
-        args=Arguments(args),
+        args=FrozenList(args),
         kwargs=kwargs,
         arguments=bound_arguments(task, args, kwargs),
         backend=job.backend,
@@ -180,7 +180,7 @@ def _snapshot(entry: Entry, job: Job, parent: TaskRecord | None) -> TaskRecord:
         run_after=job.run_after,
         status=job.status,
         attempts=job.attempts,
-        errors=job.errors,
+        errors=FrozenList(job.errors),
         return_value=None if job.return_payload is None else decode(job.return_payload),
         enqueued_at=job.enqueued_at,
         started_at=job.started_at,
