@@ -45,6 +45,7 @@ imports: $(VENV)/.installed
 
 tests: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS)
+	TESTS_DATABASE=postgresql $(BIN)/python -m pytest -n $(WORKERS) tests/testing
 	cd examples/shop && ../../$(BIN)/python -m pytest -q
 
 tests-django60: $(VENV60)/.installed
