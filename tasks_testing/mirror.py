@@ -5,7 +5,7 @@ One instance per process and settings entry answers validation; it is never aske
 
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from django.utils.module_loading import import_string
 from tasks_database.engine import Task as EngineTask
 
 from .exceptions import ConfigurationError, TasksTestingWarning
-from .framework import BaseTaskBackend, Task
+from .framework import DEFAULT_TASK_QUEUE_NAME, BaseTaskBackend, Task
 
-_lock = threading.Lock()
+# Reentrant: a production backend may look at other aliases while it is built.
+_lock = threading.RLock()
 _known: dict[tuple[str, str], "Mirror"] = {}
 
 # The dotted prefix of our own production backend, which enqueues in the caller's transaction.
@@ -35,6 +36,14 @@ class Mirror:
     supports_get_result: bool = True
     supports_priority: bool = True
     transactional: bool | None = None  # None: nobody said.
+    queues: Collection[str] | None = None  # None: the recording entry's own QUEUES hold.
+
+    @property
+    def validates_itself(self) -> bool:
+        """Whether production has rules of its own, whose answer may change from call to call."""
+        if self.backend is None:
+            return False
+        return type(self.backend).validate_task is not BaseTaskBackend.validate_task
 
     @property
     def has_results(self) -> bool:
@@ -53,10 +62,10 @@ def mirror_of(alias: str, params: Mapping[str, Any]) -> Mirror:
     entry = options.get("mirror")
     if entry is None:
         return Mirror(None, None, EngineTask, transactional=options.get("transactional"))
-    if not isinstance(entry, Mapping) or "BACKEND" not in entry:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
         raise ConfigurationError(
             f'TASKS["{alias}"]["OPTIONS"]["mirror"] must be the settings entry of the production '
-            f'backend, a dict with a "BACKEND", not {entry!r}.'
+            f'backend, a dict with the path of its class as "BACKEND", not {entry!r}.'
         )
     key = (alias, repr(entry))
     with _lock:
@@ -83,7 +92,13 @@ def _build(alias: str, entry: Mapping[str, Any]) -> Mirror:
             TasksTestingWarning,
             stacklevel=2,
         )
-        return Mirror(path, None, EngineTask, transactional=transactional)
+        return Mirror(
+            path,
+            None,
+            EngineTask,
+            transactional=transactional,
+            queues=entry.get("QUEUES", [DEFAULT_TASK_QUEUE_NAME]),
+        )
     return Mirror(
         path=path,
         backend=backend,
@@ -95,4 +110,5 @@ def _build(alias: str, entry: Mapping[str, Any]) -> Mirror:
         transactional=getattr(backend, "transactional", None)
         if transactional is None
         else transactional,
+        queues=getattr(backend, "queues", None),
     )

@@ -203,10 +203,10 @@ def bound_arguments(task: Task, args: list[Any], kwargs: dict[str, Any]) -> dict
     for name, value in bound.items():
         if isinstance(value, tuple):
             named[name] = list(value)
-        elif name in kwargs or not _collects_keywords(task, name):
-            named[name] = value
-        else:
+        elif isinstance(value, dict) and _collects_keywords(task, name):
             named.update(value)
+        else:
+            named[name] = value
     return named
 
 

@@ -28,11 +28,11 @@ from tasks_testing.journal import Entry, current_entry, journal
 from tasks_testing.matching import require_task
 from tasks_testing.mirror import mirror_of
 from tasks_testing.origin import Origin, caller_origin
+from tasks_testing.record import bound_arguments
 from tasks_testing.results import result_of
 from tasks_testing.state import active_on_error, no_queue_is_active
 from tasks_testing.transactions import mark_enqueue
 from tasks_testing.verbs import Verbs
-
 
 REMEMBERED_TASKS = 1_000
 
@@ -64,7 +64,7 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         self.supports_get_result = self._mirror.supports_get_result
         self.supports_priority = self._mirror.supports_priority
         if self._mirror.queues is not None:
-            self.queues = self._mirror.queues
+            self.queues = set(self._mirror.queues)
         self._backends = frozenset({alias})
         self._database: str = self.options.get("database", DEFAULT_DB_ALIAS)
         self._valid: dict[int, Task] = {}
@@ -85,23 +85,18 @@ class RecordingBackend(Verbs, BaseTaskBackend):
             else:
                 self._mirror.backend.validate_task(task)
         except InvalidTask as error:
-            refusal = self._unknown_queue(task) or error
+            refusal = error
+            if str(error) == f"Queue '{task.queue_name}' is not valid for backend.":
+                accepted = ", ".join(repr(name) for name in sorted(self.queues))
+                refusal = InvalidTask(
+                    f'{error} TASKS["{self.alias}"] accepts {accepted}: use one of these, add it '
+                    "to QUEUES, or set QUEUES to [] to accept any."
+                )
             if self._mirror.backend is not None:
                 refusal.add_note(
                     f'{self._mirror.path}, the mirrored TASKS["{self.alias}"], refuses it.'
                 )
             raise refusal from error.__cause__
-
-    def _unknown_queue(self, task: Task) -> InvalidTask | None:
-        """Django's message, with the queues there are; None when the queue is not the reason."""
-        if not self.queues or task.queue_name in self.queues:
-            return None
-        accepted = ", ".join(repr(name) for name in sorted(self.queues))
-        return InvalidTask(
-            f"Queue '{task.queue_name}' is not valid for backend. "
-            f'TASKS["{self.alias}"] accepts {accepted}: use one of these, add it to QUEUES, '
-            "or set QUEUES to [] to accept any."
-        )
 
     def _checked(self, task: Task) -> Task:
         """The task as this backend takes it; what it finds valid for good, it remembers."""
@@ -176,8 +171,8 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         if self._valid.get(id(task)) is not task:
             task = self._checked(task)
         path = task.module_path
-        bound = bind(task.func, args, kwargs, takes_context=task.takes_context, path=path)
-        payload = _encode_call(path, args, kwargs, bound)
+        bind(task.func, args, kwargs, takes_context=task.takes_context, path=path)
+        payload = _encode_call(task, args, kwargs)
         stored_args, stored_kwargs = decode(payload)
         policy = policy_of(task)
         job = enqueue(
@@ -251,14 +246,13 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         return chosen or active_on_error() or "raise"
 
 
-def _encode_call(
-    path: str, args: Sequence[Any], kwargs: Mapping[str, Any], bound: Mapping[str, Any]
-) -> str:
+def _encode_call(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The payload; PayloadError names what JSON cannot carry by its parameter."""
+    call_args, call_kwargs = list(args), dict(kwargs)
     try:
-        return encode([list(args), dict(kwargs)], what="the arguments")
+        return encode([call_args, call_kwargs], what="the arguments")
     except PayloadError as error:
         problem = error
-    for name, value in bound.items():
-        encode(value, what=f"{path}(): {name}")
+    for name, value in bound_arguments(task, call_args, call_kwargs).items():
+        encode(value, what=f"{task.module_path}(): {name}")
     raise problem
