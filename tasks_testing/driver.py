@@ -39,7 +39,7 @@ _unraised: ContextVar[list[BaseException] | None] = ContextVar(
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Drain:
     """One verb's run of tasks: whose tasks, how many at most, and what came of them.
 
@@ -117,6 +117,7 @@ class Drain:
     def _run(
         self, worker: Worker, job: Job, result: TaskResult | None
     ) -> tuple[Entry, Settled, TaskResult]:
+        __tracebackhide__ = True
         entry = journal.get(job.id)
         assert entry is not None  # noqa: S101 - the journal keeps an entry for each stored job
         self._check_limits(entry, job)
@@ -190,6 +191,7 @@ class Drain:
         raise errors[0]
 
     def _check_limits(self, entry: Entry, job: Job) -> None:
+        __tracebackhide__ = True
         path = entry.task.module_path
         if self.limit is not None and len(self.entries) >= self.limit:
             self._stop(entry, job, f"its limit of {self.limit} runs was reached")
@@ -209,6 +211,7 @@ class Drain:
             self._stop(entry, job, f"{CHAIN_LIMIT} tasks enqueued one another")
 
     def _stop(self, entry: Entry, job: Job, why: str) -> None:
+        __tracebackhide__ = True
         from .diagnosis import limit_message
 
         claimed = journal.store.get(job.id)

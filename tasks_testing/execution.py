@@ -6,7 +6,7 @@ from types import TracebackType
 
 from asgiref.sync import async_to_sync
 
-from tasks_database.engine import Job, TaskTimeout, encode, policy_of, task_error
+from tasks_database.engine import Job, PayloadError, TaskTimeout, encode, policy_of, task_error
 from tasks_database.engine.worker import Outcome, Raised, Returned
 
 from .framework import TaskContext, TaskResult, task_started
@@ -23,13 +23,13 @@ def run_body(entry: Entry, job: Job, *, sender: type, result: TaskResult) -> Out
     pytest (fail, skip, exit) are not the task's: they end the test at once, and leave the job
     RUNNING.
     """
+    __tracebackhide__ = True
     update_result(result, entry)
     token = current_entry.set(entry)
     try:
         with task_layers():
             task_started.send(sender=sender, task_result=result)
-            value = _call(entry, result)
-            payload = encode(value, what=f"the return value of {entry.task.module_path}")
+            payload = _encode_return(entry, _call(entry, result))
         return Returned(payload)
     except KeyboardInterrupt:
         raise
@@ -65,6 +65,15 @@ def _call(entry: Entry, result: TaskResult) -> object:
                 ) from None
 
     return async_to_sync(bounded)()
+
+
+def _encode_return(entry: Entry, value: object) -> str:
+    __tracebackhide__ = True
+    try:
+        return encode(value, what=f"the return value of {entry.task.module_path}")
+    except PayloadError as error:
+        # Its traceback would show the encoder; the message says where to look.
+        raise error.with_traceback(None) from None
 
 
 def describe_run(entry: Entry, job: Job) -> str:

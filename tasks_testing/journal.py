@@ -32,7 +32,7 @@ class Attempt:
     message: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry:
     """One enqueued task with what only this process knows of it. The Job itself is in the store."""
 
@@ -48,6 +48,10 @@ class Entry:
     enqueued: bool = True  # False for run_task(): ran, but nothing enqueued it.
     looked_at: bool = False  # Its failure reached the test.
     attempts: list[Attempt] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        # Never the dataclass's own: a chain of parents would be repeated to the last one.
+        return f"<Entry of {self.task.module_path} {self.job_id}>"
 
     @property
     def job(self) -> Job:

@@ -8,8 +8,8 @@ from typing import Any, Final, TypedDict
 from tasks_database.engine import SignatureError
 from tasks_database.engine.binding import call_signature
 
-from .exceptions import NotATask
-from .framework import Task, is_task
+from .exceptions import ConfigurationError, NotATask
+from .framework import Task, is_task, task_backends
 from .record import TaskRecord, task_path
 
 
@@ -94,6 +94,7 @@ def expectation(verb: str, task: object, given: Mapping[str, Any]) -> Expectatio
     task's own signature does not allow, as it could never be found; TypeError for a filter of a
     type that matches nothing.
     """
+    __tracebackhide__ = True
     checked = require_task(verb, task)
     unknown = [name for name in given if name not in FILTERS]
     if unknown:
@@ -107,6 +108,9 @@ def expectation(verb: str, task: object, given: Mapping[str, Any]) -> Expectatio
             raise TypeError(f"{verb}() takes {name} as a dict, not {filters[name]!r}.")
     if filters["args"] is not UNSET and isinstance(filters["args"], Mapping | str):
         raise TypeError(f"{verb}() takes args as a list or tuple, not {filters['args']!r}.")
+    backend = filters["backend"]
+    if isinstance(backend, str):
+        require_alias(verb, backend)
     _check_expected_call(verb, checked, filters)
     return Expectation(
         task=checked,
@@ -119,6 +123,7 @@ _JSON = {"args", "kwargs", "arguments"}
 
 def require_task(verb: str, task: object) -> Task:
     """``task``, or NotATask with what to pass instead."""
+    __tracebackhide__ = True
     if is_task(task):
         return task  # type: ignore[return-value]
     if callable(task):
@@ -131,6 +136,16 @@ def require_task(verb: str, task: object) -> Task:
         f"{verb}() was given {task!r}, which is no Task. "
         "Pass the object that @task made, not its name."
     )
+
+
+def require_alias(verb: str, alias: str) -> None:
+    """Raise ConfigurationError for an alias that TASKS has not."""
+    __tracebackhide__ = True
+    if alias not in task_backends.settings:
+        known = ", ".join(repr(name) for name in task_backends.settings)
+        raise ConfigurationError(
+            f"{verb}(): there is no backend {alias!r} in TASKS; there is {known}."
+        )
 
 
 def as_json(value: Any) -> Any:
@@ -178,6 +193,7 @@ def _defaults(task: Task) -> dict[str, Any]:
 
 
 def _check_expected_call(verb: str, task: Task, filters: Mapping[str, Any]) -> None:
+    __tracebackhide__ = True
     signature = call_signature(task.func, task.takes_context)
     args, kwargs, arguments = filters["args"], filters["kwargs"], filters["arguments"]
     problem = ""

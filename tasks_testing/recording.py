@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from django.conf import UserSettingsHolder, global_settings, settings
+from django.conf import Settings, UserSettingsHolder, settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .exceptions import ConfigurationError, NotRecording
 from .framework import DEFAULT_TASK_BACKEND_ALIAS, SETTING, BaseTaskBackend, task_backends
+from .matching import require_alias
 
 if TYPE_CHECKING:
     from .backends.base import RecordingBackend
@@ -44,9 +45,12 @@ def recording_setting(mode: Mode) -> dict[str, Any]:
 
 
 def _recording_entry(entry: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
-    if entry.get("BACKEND") in _PATHS.values():
+    from .backends import DummyBackend, ImmediateBackend
+
+    if _backend_class(entry) in {DummyBackend, ImmediateBackend}:
         return {**entry, "BACKEND": _PATHS[mode]}
-    if _records(entry):
+    # Without a BACKEND there is nothing to mirror, and Django's own error is the clearest.
+    if _records(entry) or "BACKEND" not in entry:
         return dict(entry)
     mirrored: dict[str, Any] = {"BACKEND": _PATHS[mode], "OPTIONS": {"mirror": dict(entry)}}
     if "QUEUES" in entry:
@@ -58,11 +62,15 @@ def _records(entry: Mapping[str, Any]) -> bool:
     """Whether the entry's class is one of ours, or the project's own subclass of one."""
     from .backends.base import RecordingBackend
 
-    try:
-        backend_class = import_string(entry["BACKEND"])
-    except (ImportError, KeyError):
-        return False
+    backend_class = _backend_class(entry)
     return isinstance(backend_class, type) and issubclass(backend_class, RecordingBackend)
+
+
+def _backend_class(entry: Mapping[str, Any]) -> object:
+    try:
+        return import_string(entry["BACKEND"])
+    except (ImportError, KeyError):
+        return None
 
 
 def all_record() -> bool:
@@ -72,13 +80,20 @@ def all_record() -> bool:
 
 def test_has_own_setting() -> bool:
     """Whether override_settings() or pytest-django's ``settings`` put a TASKS in force."""
-    holder: Any = settings._wrapped  # noqa: SLF001 - no public way to tell
-    # settings.configure() makes a holder too, the innermost one: over Django's global defaults.
-    while isinstance(holder, UserSettingsHolder) and holder.default_settings is not global_settings:
-        if SETTING in vars(holder):
-            return True
-        holder = holder.default_settings
-    return False
+    *overrides, _ = _layers_of_settings()
+    return any(SETTING in vars(override) for override in overrides)
+
+
+def _layers_of_settings() -> list[Any]:
+    """The overrides in force, innermost first, and at the end the settings of the project."""
+    layers: list[Any] = [settings._wrapped]  # noqa: SLF001 - no public way to tell
+    while isinstance(layers[-1], UserSettingsHolder):
+        beneath = layers[-1].default_settings
+        # settings.configure() makes a holder too, over Django's defaults, which are a module.
+        if not isinstance(beneath, Settings | UserSettingsHolder):
+            break
+        layers.append(beneath)
+    return layers
 
 
 @contextmanager
@@ -96,36 +111,30 @@ def tasks_setting(value: Mapping[str, Any]) -> Iterator[None]:
         with override_settings(**{SETTING: value}):
             yield
         return
-    base: Any = settings._wrapped  # noqa: SLF001 - see test_has_own_setting
-    while isinstance(base, UserSettingsHolder) and base.default_settings is not global_settings:
-        base = base.default_settings
-    missing = object()
-    before = vars(base).get(SETTING, missing)
-    _put(base, value)
+    base = _layers_of_settings()[-1]
+    before = {SETTING: vars(base)[SETTING]} if SETTING in vars(base) else {}
+    _put(base, {SETTING: value}, enter=True)
     try:
         yield
     finally:
-        _put(base, before, remove=before is missing)
+        _put(base, before, enter=False)
 
 
-def _put(base: Any, value: object, *, remove: bool = False) -> None:
-    if remove:
-        del base.TASKS
-    else:
-        base.TASKS = value
+def _put(base: Any, values: Mapping[str, Any], *, enter: bool) -> None:
+    # Not `del base.TASKS`: settings.configure() remembers a deletion, and then hides the default.
+    vars(base).pop(SETTING, None)
+    for name, value in values.items():
+        setattr(base, name, value)
     vars(settings).pop(SETTING, None)  # LazySettings remembers what it was asked for.
-    setting_changed.send(sender=type(base), setting=SETTING, value=value, enter=not remove)
+    setting_changed.send(sender=type(base), setting=SETTING, value=values.get(SETTING), enter=enter)
 
 
 def recording_backend(verb: str, alias: str) -> "RecordingBackend":
     """The backend of this alias; NotRecording, with what to do, when it does not record."""
     from .backends.base import RecordingBackend
 
-    if alias not in task_backends.settings:
-        known = ", ".join(repr(name) for name in task_backends.settings)
-        raise ConfigurationError(
-            f"{verb}(): there is no backend {alias!r} in TASKS; there is {known}."
-        )
+    __tracebackhide__ = True
+    require_alias(verb, alias)
     backend = task_backends[alias]
     if not isinstance(backend, RecordingBackend):
         raise NotRecording(not_recording_message(verb, alias, backend))
@@ -152,6 +161,7 @@ def not_recording_message(verb: str, alias: str, backend: BaseTaskBackend) -> st
 
 def require_recording(verb: str) -> None:
     """Raise NotRecording when not one backend records."""
+    __tracebackhide__ = True
     from .backends.base import RecordingBackend
 
     backends = {alias: task_backends[alias] for alias in task_backends.settings}

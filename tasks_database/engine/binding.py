@@ -49,6 +49,7 @@ def bind(
     ``*args`` and ``**kwargs`` parameters appear under their own names, as a tuple and a dict.
     Raises SignatureError, naming the task, what is wrong and the signature.
     """
+    __tracebackhide__ = True  # pytest shows the call instead
     names = _positional_names(func, takes_context)
     if names is not None and not kwargs and len(args) == len(names):
         return dict(zip(names, args, strict=True))

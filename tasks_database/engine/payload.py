@@ -27,6 +27,7 @@ def encode(value: Any, *, what: str) -> str:
 
     Raises PayloadError with the path inside the value, what is there, and what to pass instead.
     """
+    __tracebackhide__ = True  # pytest shows the call instead
     try:
         return _encode(value, what)
     except RecursionError:
@@ -36,6 +37,7 @@ def encode(value: Any, *, what: str) -> str:
 
 
 def _encode(value: Any, what: str) -> str:
+    __tracebackhide__ = True
     text = ""
     try:
         text = _dumps(value)
@@ -112,6 +114,7 @@ _DEFAULT_REMEDY = "Pass numbers, strings, booleans, None, lists or dicts."
 
 def _explain(value: Any, path: str, seen: tuple[int, ...]) -> None:  # noqa: C901 - one case a type
     """Raise PayloadError for the first part of ``value`` that JSON cannot carry."""
+    __tracebackhide__ = True
     if value is None:
         return
     if isinstance(value, int):
@@ -168,6 +171,7 @@ def _shown(value: Any) -> str:
 
 
 def _explain_integer(value: int, path: str) -> None:
+    __tracebackhide__ = True
     try:
         str(int(value))
     except ValueError as error:
@@ -178,6 +182,7 @@ def _explain_integer(value: int, path: str) -> None:
 
 
 def _explain_text(text: str, path: str) -> None:
+    __tracebackhide__ = True
     verb = "" if path.endswith(" that") else " is text that"
     if "\0" in text:
         raise PayloadError(

@@ -135,6 +135,7 @@ class RecordingBackend(Verbs, BaseTaskBackend):
 
     def enqueue(self, task: Task, args: Any, kwargs: Any) -> Any:
         """Record the task, and send task_enqueued."""
+        __tracebackhide__ = True
         return self._enqueue(task, args, kwargs, caller_origin())
 
     async def aenqueue(self, task: Task, args: Any, kwargs: Any) -> Any:
@@ -149,6 +150,7 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         kwargs: Mapping[str, Any],
         origin: Origin | None,
     ) -> TaskResult:
+        __tracebackhide__ = True
         entry = self.keep(task, args, kwargs, origin)
         result = result_of(entry)
         task_enqueued.send(type(self), task_result=result)
@@ -248,11 +250,13 @@ class RecordingBackend(Verbs, BaseTaskBackend):
 
 def _encode_call(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The payload; PayloadError names what JSON cannot carry by its parameter."""
+    __tracebackhide__ = True
     call_args, call_kwargs = list(args), dict(kwargs)
     try:
         return encode([call_args, call_kwargs], what="the arguments")
     except PayloadError as error:
-        problem = error
+        problem = error.with_traceback(None)
+    # Again, one by one, for a path that begins with the parameter.
     for name, value in bound_arguments(task, call_args, call_kwargs).items():
         encode(value, what=f"{task.module_path}(): {name}")
     raise problem
