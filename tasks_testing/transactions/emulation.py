@@ -44,7 +44,7 @@ def body_layers() -> Iterator[None]:
                 )
                 yield
         finally:
-            _bodies.remove(layers)
+            _bodies[:] = [body for body in _bodies if body is not layers]  # by identity
 
 
 @contextmanager

@@ -33,9 +33,10 @@ def top_layer(connection: BaseDatabaseWrapper) -> "Layer | None":
 class Layer:
     """Virtual autocommit on one connection, from its creation to ``remove()``. Layers nest.
 
-    The layer of a task differs from that of a test's body: it has a savepoint of its own, made at
-    the first statement, that protects the caller's transaction; and outside of blocks it checks
-    deferred constraints at each write, where autocommit does.
+    The layer of a task differs from that of a test's body. Where a failed statement aborts the
+    whole transaction it has a savepoint of its own, made at the first statement, that protects the
+    caller. And outside of blocks it checks deferred constraints at each write, where autocommit
+    does; a body is spared the cost of that.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, kind: Kind) -> None:
@@ -69,8 +70,7 @@ class Layer:
             "commit": self.commit,
             "rollback": self.rollback,
             "close": _stay_open,
-            "close_if_unusable_or_obsolete": _stay_open,
-            # What tracking puts there is for the blocks of one side only.
+            # What tracking puts there is for the savepoints of one side only.
             "savepoint_commit": _ABSENT,
             "savepoint_rollback": _ABSENT,
             _LAYER: self,
@@ -121,12 +121,10 @@ class Layer:
             try:
                 statements.release(connection, self._guard)
             except Error as error:
-                # Elsewhere it means an unread cursor; the caller's end releases the savepoint too.
-                if self._aborts:
-                    problems.append(left_aborted(self.kind, connection.alias, error))
-                    with suppress(Error):
-                        statements.roll_back_to(connection, self._guard)
-                        statements.release(connection, self._guard)
+                problems.append(left_aborted(self.kind, connection.alias, error))
+                with suppress(Error):
+                    statements.roll_back_to(connection, self._guard)
+                    statements.release(connection, self._guard)
         self.swap()
         self._forget()
         return problems
@@ -196,7 +194,8 @@ class Layer:
         connection.autocommit = False
 
     def _protect_caller(self) -> None:
-        if self.kind is Kind.TASK and self._guard is None:
+        """Where a failed statement would take the caller's transaction with it, have a way back."""
+        if self.kind is Kind.TASK and self._aborts and self._guard is None:
             guard = f"tasks_{next(_numbers)}"
             statements.savepoint(self.connection, guard)
             self._guard = guard
@@ -227,7 +226,6 @@ class Layer:
         checks = writes and self._defers and self.kind is Kind.TASK
         if checks or self._aborts:
             return self._execute_alone(execute, sql, params, many, context, checks=checks)
-        self._protect_caller()
         self._constraints_hold &= not writes
         return execute(sql, params, many, context)
 

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import pytest
@@ -70,6 +70,7 @@ def test_callbacks_of_a_rolled_back_block_never_fire(layers):
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             transaction.on_commit(lambda: fired.append("outer"))
             raise ZeroDivisionError
+        assert fire_in_a_block()
     assert fired == []
 
 
@@ -188,6 +189,8 @@ def test_connections_are_not_closed(layers):
     with layers():
         Note.objects.create(text="kept")
         connection.close()
+        connection.close_at = 0  # too old
+        connection.errors_occurred = True
         close_old_connections()
         connections.close_all()
         assert notes() == ["kept"]
@@ -286,6 +289,24 @@ def test_a_task_is_not_blamed_for_a_reference_that_its_caller_left_dangling():
         invoice.account = Account.objects.create(email="late@example.org")
         invoice.save()
     assert notes() == ["alone", "in a block"]
+
+
+@in_testcase
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_block_is_not_blamed_for_a_reference_that_dangled_before_it(captured):
+    capture = TestCase.captureOnCommitCallbacks if captured else nullcontext
+    with body_layers():
+        with transaction.atomic():
+            Note.objects.create(text="checked")
+        with capture():
+            invoice = Invoice.objects.create(account_id=0)
+        with transaction.atomic():
+            Note.objects.create(text="after")
+        invoice.account = Account.objects.create(email="late@example.org")
+        invoice.save()
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Invoice.objects.create(account_id=0)
+    assert notes() == ["after", "checked"]
 
 
 @in_testcase
@@ -395,10 +416,12 @@ def test_what_was_left_open_becomes_a_note_on_an_exception():
 
 
 @in_testcase
-def test_a_task_that_aborts_the_transaction_behind_djangos_back_is_undone_and_named():
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_task_that_aborts_the_transaction_behind_djangos_back_is_undone_and_named(outside):
     only_postgresql()
     with pytest.raises(TransactionManagementError) as raised, task_layers():
-        Note.objects.create(text="undone")
+        with nullcontext() if outside else transaction.atomic():
+            Note.objects.create(text="undone")
         with pytest.raises(Exception, match="no_such_table"):
             connection.connection.execute("SELECT * FROM no_such_table")
     assert str(raised.value) == (
@@ -445,6 +468,8 @@ def test_the_emulation_may_begin_before_the_tests_transaction():
 def test_the_emulation_may_end_before_the_tests_transaction():
     emulation = body_layers()
     emulation.__enter__()
+    with body_layers():
+        pass
     atomics = Case._enter_atomics()
     emulation.__exit__(None, None, None)
     assert not fire_in_a_block()
@@ -557,6 +582,8 @@ def test_callbacks_are_captured_as_in_a_plain_testcase(
         if not inside:
             return capture(context_manager, execute)
         with transaction.atomic():
+            with context_manager(), pytest.raises(RuntimeError, match="durable"):
+                transaction.atomic(durable=True).__enter__()
             return capture(context_manager, execute)
 
     plain = run(TestCase.captureOnCommitCallbacks)
@@ -579,13 +606,15 @@ def test_a_capture_on_one_database_leaves_the_other_emulated():
 
 
 @in_testcase
-def test_the_emulation_may_end_inside_of_a_capture():
-    before = state()
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_emulation_may_end_inside_of_a_capture(nested):
     emulation = body_layers()
-    emulation.__enter__()
-    with TestCase.captureOnCommitCallbacks():
-        emulation.__exit__(None, None, None)
-    assert state() == before
+    with body_layers() if nested else nullcontext(), transaction.atomic():
+        before = state()
+        emulation.__enter__()
+        with TestCase.captureOnCommitCallbacks():
+            emulation.__exit__(None, None, None)
+        assert state() == before
 
 
 @in_testcase
@@ -650,6 +679,22 @@ def test_async_code_is_emulated():
         async_to_sync(code)()
     assert fired == [True]
     assert notes() == ["async"]
+
+
+class InATestCase(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        transaction.on_commit(lambda: pytest.fail("belongs to the test"))
+
+    def setUp(self):
+        self.enterContext(body_layers())
+
+    def test_sync_code_is_emulated(self):
+        assert fire_in_a_block()
+
+    async def test_async_code_is_emulated(self):
+        await Note.objects.acreate(text="async")
+        assert await sync_to_async(fire_in_a_block)()
 
 
 @in_real_transactions

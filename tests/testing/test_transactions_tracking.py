@@ -122,6 +122,17 @@ def test_an_outermost_block_without_a_savepoint_is_followed_in_a_testcase_too(fa
     assert committed.state is TransactionState.COMMITTED
 
 
+@in_testcase
+def test_an_outermost_block_without_a_savepoint_stays_open_until_it_ends_itself():
+    with transaction.atomic(savepoint=False):
+        with transaction.atomic():
+            mark = mark_enqueue()
+        assert mark.state is TransactionState.OPEN
+        transaction.set_rollback(True)
+    assert mark.state is TransactionState.ROLLED_BACK
+    transaction.set_rollback(False)
+
+
 @in_real_transactions
 def test_a_real_transaction_is_committed_when_callbacks_fire():
     seen = []
@@ -208,6 +219,17 @@ def test_a_task_sees_autocommit_inside_of_its_callers_block():
             assert failed.state is TransactionState.ROLLED_BACK
         assert caller.state is TransactionState.OPEN
     assert caller.state is TransactionState.COMMITTED
+
+
+@in_testcase
+def test_savepoints_of_a_task_do_not_reach_its_callers_marks():
+    with transaction.atomic():
+        caller = mark_enqueue()
+        with task_layers(), transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SAVEPOINT mine")
+            connection.savepoint_rollback("mine")
+        assert caller.state is TransactionState.OPEN
 
 
 @in_testcase
