@@ -6,7 +6,15 @@ from types import TracebackType
 
 from asgiref.sync import async_to_sync
 
-from tasks_database.engine import Job, PayloadError, TaskTimeout, encode, policy_of, task_error
+from tasks_database.engine import (
+    Job,
+    PayloadError,
+    TaskTimeout,
+    decode,
+    encode,
+    policy_of,
+    task_error,
+)
 from tasks_database.engine.worker import Outcome, Raised, Returned
 
 from .framework import TaskContext, TaskResult, task_started
@@ -47,16 +55,18 @@ def run_body(entry: Entry, job: Job, *, sender: type, result: TaskResult) -> Out
 
 def _call(entry: Entry, result: TaskResult) -> object:
     task = entry.task
-    args = [TaskContext(task_result=result)] if task.takes_context else []
-    args += result.args
+    # Decoded for each attempt, as a worker does: what a body did to its arguments is gone.
+    args, kwargs = decode(entry.job.payload)
+    if task.takes_context:
+        args.insert(0, TaskContext(task_result=result))
     timeout = policy_of(task).timeout
     if timeout is None or not iscoroutinefunction(task.func):
-        return task.call(*args, **result.kwargs)
+        return task.call(*args, **kwargs)
 
     async def bounded() -> object:
         async with asyncio.timeout(timeout.total_seconds()) as limit:
             try:
-                return await task.func(*args, **result.kwargs)
+                return await task.func(*args, **kwargs)
             except asyncio.CancelledError:
                 if not limit.expired():
                     raise

@@ -48,6 +48,7 @@ class Entry:
     enqueued: bool = True  # False for run_task(): ran, but nothing enqueued it.
     looked_at: bool = False  # Its failure reached the test.
     attempts: list[Attempt] = field(default_factory=list)
+    forgotten: Job | None = None  # As it was when the store dropped it: clear(), or the history.
 
     def __repr__(self) -> str:
         # Never the dataclass's own: a chain of parents would be repeated to the last one.
@@ -55,7 +56,9 @@ class Entry:
 
     @property
     def job(self) -> Job:
-        return self.store.jobs[self.job_id]
+        job = self.store.jobs.get(self.job_id) or self.forgotten
+        assert job is not None  # noqa: S101 - `_Block.drop` alone takes jobs out of the store
+        return job
 
     @property
     def is_rolled_back(self) -> bool:
@@ -151,8 +154,7 @@ class Journal:
         with self.lock:
             for block in self._blocks:
                 for entry in [entry for entry in block.entries.values() if doomed(entry)]:
-                    del block.entries[entry.job_id]
-                    block.store.discard(entry.job_id)
+                    block.drop(entry)
 
     def trim(self, finished: Entry, *, keep: int) -> None:
         """Keep the last ``keep`` finished entries only, unless a test wants them all.
@@ -166,8 +168,8 @@ class Journal:
             while len(self._finished) > keep:
                 job_id = self._finished.popleft()
                 for block in self._blocks:
-                    block.entries.pop(job_id, None)
-                    block.store.discard(job_id)
+                    if job_id in block.entries:
+                        block.drop(block.entries[job_id])
 
 
 class _Block:
@@ -183,6 +185,13 @@ class _Block:
                 return False
             case _:
                 return True
+
+    def drop(self, entry: Entry) -> None:
+        # A tally, or a child of the task, may hold the entry still.
+        entry.forgotten = entry.job
+        # First out of the store, which asks for the entry of each job that it has.
+        self.store.discard(entry.job_id)
+        del self.entries[entry.job_id]
 
     def absorb(self, inner: "_Block") -> None:
         for entry in inner.entries.values():

@@ -117,7 +117,10 @@ class MemoryStore:
             job = self.jobs.get(job_id)
             if job is None or job.status is not JobStatus.READY:
                 return ()
-            return (self._hold(claim(job, worker_id=worker_id)),)
+            claimed = self._hold(claim(job, worker_id=worker_id))
+            # Where nobody ever claims in turn, its place in the heap would stay for good.
+            self._clear_outdated(self._lanes[job.backend])
+            return (claimed,)
 
     def start(self, started: Job) -> bool:
         with self._lock:
