@@ -4,14 +4,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from tasks_database.engine import PayloadError, bind, decode, encode, policy_of
+from tasks_database.engine import PayloadError, Policy, bind, decode, encode, policy_of
 from tasks_database.engine.lifecycle import enqueue
 from tasks_testing.clock import clock
 from tasks_testing.driver import OnError
@@ -35,6 +35,14 @@ from tasks_testing.transactions import mark_enqueue
 from tasks_testing.verbs import Verbs
 
 REMEMBERED_TASKS = 1_000
+
+
+class _KnownTask(NamedTuple):
+    """A task that was checked, with what each enqueue needs of it."""
+
+    task: Task
+    path: str  # One string for all jobs of the task, which would keep 70 bytes each.
+    policy: Policy
 
 
 class RecordingBackend(Verbs, BaseTaskBackend):
@@ -67,7 +75,7 @@ class RecordingBackend(Verbs, BaseTaskBackend):
             self.queues = set(self._mirror.queues)
         self._backends = frozenset({alias})
         self._database: str = self.options.get("database", DEFAULT_DB_ALIAS)
-        self._valid: dict[int, Task] = {}
+        self._known: dict[int, _KnownTask] = {}
         if self.options.get("on_error") not in {None, "raise", "record"}:
             raise ConfigurationError(
                 f'TASKS["{alias}"]["OPTIONS"]["on_error"] is {self.options["on_error"]!r}; '
@@ -98,19 +106,21 @@ class RecordingBackend(Verbs, BaseTaskBackend):
                 )
             raise refusal from error.__cause__
 
-    def _checked(self, task: Task) -> Task:
+    def _checked(self, task: Task) -> "_KnownTask":
         """The task as this backend takes it; what it finds valid for good, it remembers."""
         require_task("enqueue", task)
         if task.backend != self.alias:
             # Django lets task_backends["mail"].enqueue(...) take any task.
-            return task.using(backend=self.alias)
+            task = task.using(backend=self.alias)
+            return _KnownTask(task, task.module_path, policy_of(task))
         self.validate_task(task)
+        known = _KnownTask(task, task.module_path, policy_of(task))
         # run_after depends on USE_TZ, which tests override, and is new for each enqueue anyway.
         if task.run_after is None and not self._mirror.validates_itself:
-            if len(self._valid) >= REMEMBERED_TASKS:
-                self._valid.clear()
-            self._valid[id(task)] = task
-        return task
+            if len(self._known) >= REMEMBERED_TASKS:
+                self._known.clear()
+            self._known[id(task)] = known
+        return known
 
     def _validate_run_after(self, run_after: object) -> None:
         if run_after is None:
@@ -170,13 +180,13 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         enqueued: bool = True,
     ) -> Entry:
         """Check the call, and enter it into the journal; nothing is entered when it is refused."""
-        if self._valid.get(id(task)) is not task:
-            task = self._checked(task)
-        path = task.module_path
+        known = self._known.get(id(task))
+        if known is None or known.task is not task:
+            known = self._checked(task)
+        task, path, policy = known
         bind(task.func, args, kwargs, takes_context=task.takes_context, path=path)
         payload = _encode_call(task, args, kwargs)
         stored_args, stored_kwargs = decode(payload)
-        policy = policy_of(task)
         job = enqueue(
             id=secrets.token_hex(16),
             task_path=path,
