@@ -3,22 +3,14 @@
 from contextlib import ExitStack
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from . import state
 from .clock import clock
 from .driver import OnError
 from .exceptions import ConfigurationError
 from .journal import journal
-from .recording import (
-    Mode,
-    all_record,
-    check_mode,
-    recording_setting,
-    require_recording,
-    tasks_setting,
-    test_has_own_setting,
-)
+from .recording import Mode, check_mode, recording, require_recording
 from .strictness import parse_flags, strictness_message
 from .transactions import body_layers
 from .verbs import Verbs
@@ -36,11 +28,14 @@ class TaskQueue(Verbs):
     others are replaced by recording ones that mirror them. TASKS overridden by the test wins.
     now: freeze the clock at this time from the start.
     strict: flags of `tasks_testing.strictness`, checked at the end: True, "failed never_run", ...
-    on_commit: emulate commits inside a TestCase's transaction (True), or leave Django as it is.
-    on_error: "raise" a task's final failure to the test, or "record" it only.
+    on_commit: emulate commits inside a TestCase's transaction (True), or leave Django as it is
+    (False); without it, as the queue around, and True in the outermost.
+    on_error: "raise" a task's final failure to the test, or "record" it only; without it, as the
+    queue around, and "raise" in the outermost.
     own_block: see only what the block enqueues; False sees the whole test.
 
-    Raises ConfigurationError for a mode, flag or on_error that does not exist.
+    Raises ConfigurationError for a mode, flag or on_error that does not exist, and when it is
+    entered while it is active; ClockError for a ``now`` that the clock cannot be set to.
     """
 
     def __init__(
@@ -49,8 +44,8 @@ class TaskQueue(Verbs):
         mode: Mode | None = None,
         now: datetime | None = None,
         strict: object = (),
-        on_commit: bool = True,
-        on_error: OnError = "raise",
+        on_commit: bool | None = None,
+        on_error: OnError | None = None,
         own_block: bool = True,
     ) -> None:
         if mode is not None and check_mode(mode, "TaskQueue(mode=...)") == "off":
@@ -58,24 +53,35 @@ class TaskQueue(Verbs):
                 "The test queue has nothing to offer in the mode off, which leaves the project's "
                 'own backends in place. Use mode="record" or mode="immediate" for this test.'
             )
-        if on_error not in {"raise", "record"}:
+        if on_error not in {None, "raise", "record"}:
             raise ConfigurationError(f'on_error must be "raise" or "record", not {on_error!r}.')
-        self.on_error: OnError = on_error
+        self.on_error: OnError = on_error or "raise"
+        self.on_commit = on_commit is not False
+        self._inherits_on_error = on_error is None
+        self._inherits_on_commit = on_commit is None
         self._mode = mode
         self._start = now
-        self._strict = parse_flags(strict, "strict")
-        self._on_commit = on_commit
+        self._strict = parse_flags(strict, "TaskQueue(strict=...)")
+        self._unchecked = self._strict
         self._own_block = own_block
         self._stack = ExitStack()
 
     # -- the block -------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        if state.is_active(self):
+            raise ConfigurationError(
+                "This TaskQueue is active already. Make another TaskQueue() for the block inside: "
+                "it sees what that block enqueues, and this one sees it when the block has ended."
+            )
         outermost = state.no_queue_is_active()
+        if self._inherits_on_error:
+            self.on_error = state.active_on_error() or "raise"
+        if self._inherits_on_commit:
+            self.on_commit = state.active_on_commit() is not False
+        self._unchecked = self._strict
         with ExitStack() as stack:
-            setting = self._setting()
-            if setting is not None:
-                stack.enter_context(tasks_setting(setting))
+            stack.enter_context(recording(self._mode))
             if self._own_block:
                 stack.enter_context(journal.block())
             if not journal.keeps_everything:
@@ -85,7 +91,7 @@ class TaskQueue(Verbs):
                 stack.callback(clock.stop)
             if self._start is not None:
                 clock.freeze(self._start)
-            if self._on_commit:
+            if self.on_commit:
                 stack.enter_context(body_layers())
             state.activate(self)
             stack.callback(state.deactivate, self)
@@ -106,16 +112,8 @@ class TaskQueue(Verbs):
 
     def strictness_problem(self) -> str | None:
         """What the strictness flags forbid and the block has left behind; told once."""
-        flags, self._strict = self._strict, frozenset()
+        flags, self._unchecked = self._unchecked, frozenset()
         return strictness_message(journal.entries(), flags)
-
-    def _setting(self) -> dict[str, Any] | None:
-        """The TASKS to put in force, or None to leave it."""
-        if self._mode is not None:
-            return recording_setting(self._mode)
-        if test_has_own_setting() or all_record():
-            return None
-        return recording_setting("record")
 
     # -- what the verbs ask ----------------------------------------------------------------
 

@@ -120,6 +120,19 @@ def tasks_setting(value: Mapping[str, Any]) -> Iterator[None]:
         _put(base, before, enter=False)
 
 
+@contextmanager
+def recording(mode: Mode | None) -> Iterator[None]:
+    """Put recording backends in force for the block, in the place of those that do not record.
+
+    Without a ``mode``, what the test chose itself stays, whether it records or not.
+    """
+    if mode is None and (test_has_own_setting() or all_record()):
+        yield
+        return
+    with tasks_setting(recording_setting(mode or "record")):
+        yield
+
+
 def _put(base: Any, values: Mapping[str, Any], *, enter: bool) -> None:
     # Not `del base.TASKS`: settings.configure() remembers a deletion, and then hides the default.
     vars(base).pop(SETTING, None)

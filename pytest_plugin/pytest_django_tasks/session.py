@@ -1,15 +1,16 @@
 """What the plugin does once Django is configured: one object for the test run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from datetime import datetime
 from typing import Any
 
 import pytest
 from django.conf import settings
 
-from tasks_testing import ConfigurationError, TaskQueue
+from tasks_testing import TaskQueue
 from tasks_testing.clock import clock
-from tasks_testing.exceptions import TasksTestingError
+from tasks_testing.exceptions import ClockError, TasksTestingError
 from tasks_testing.framework import SETTING
 from tasks_testing.journal import journal
 from tasks_testing.recording import (
@@ -23,6 +24,12 @@ from tasks_testing.strictness import parse_flags
 from tasks_testing.transactions import reset as reset_transactions
 
 _OPTIONS = ("mode", "now", "strict", "on_commit", "on_error")
+# Those whose values nobody else checks while tests are collected.
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "now": (lambda value: isinstance(value, datetime), "a datetime"),
+    "on_commit": (lambda value: isinstance(value, bool), "True or False"),
+    "on_error": (lambda value: value in {"raise", "record"}, '"raise" or "record"'),
+}
 
 
 class TasksSession:
@@ -41,25 +48,29 @@ class TasksSession:
         if self.mode != "off" and settings.is_overridden(SETTING):
             self._original = settings.TASKS
             self._stack.enter_context(tasks_setting(recording_setting(self.mode)))
+        self._stack.callback(setattr, journal, "keeps_everything", journal.keeps_everything)
         journal.keeps_everything = True
 
     def end(self) -> None:
         """Give the project its own backends back."""
         clock.stop()
-        journal.keeps_everything = False
         self._stack.close()
 
     # -- one test --------------------------------------------------------------------------
 
     def prepare(self, item: pytest.Item) -> None:
-        """Give the test a queue, unasked, when its marker or the strictness needs one."""
-        names: list[str] | None = getattr(item, "fixturenames", None)
-        if names is None or "task_queue" in names:
-            return
+        """Check the test's markers, and give it a queue, unasked, when it needs one for them.
+
+        Raises pytest.UsageError for a marker that asks for what does not exist.
+        """
         options = marker_options(item)
+        names: list[str] | None = getattr(item, "fixturenames", None)
         mode = options.get("mode") or self.mode
-        if mode == "off" or not (options or self.strict):
+        asked = self.strict or item.get_closest_marker("tasks") is not None
+        if names is None or mode == "off" or not asked:
             return
+        if "task_queue" in names:
+            names.remove("task_queue")
         scopes = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
         # Before the test's other fixtures, so that now= holds for them, after wider-scoped ones.
         place = next(
@@ -95,7 +106,8 @@ class TasksSession:
     def disowned(self) -> AbstractContextManager[None]:
         return journal.disowned()
 
-    def queue(self, request: pytest.FixtureRequest) -> TaskQueue:
+    @contextmanager
+    def queue(self, request: pytest.FixtureRequest) -> Iterator[TaskQueue]:
         """The queue of the fixture, by the ini options and the test's markers."""
         options = marker_options(request.node)
         mode = options.get("mode")
@@ -103,23 +115,43 @@ class TasksSession:
             mode = self.mode  # Nothing was replaced for the run: the mode is off, or no TASKS.
         if mode is not None and mode != "off" and test_has_own_setting():
             mode = None  # The test's own TASKS wins.
-        try:
-            return TaskQueue(
-                mode=mode,
-                now=options.get("now"),
-                strict=options.get("strict", self.strict),
-                on_commit=options.get("on_commit", True),
-                on_error=options.get("on_error", "raise"),
-                own_block=False,
+        if mode == "off":
+            pytest.fail(
+                f"The fixture task_queue has nothing to offer here: {self._who_says_off(options)} "
+                "leaves the project's own backends in place. Drop the fixture, or mark this test "
+                'with @pytest.mark.tasks(mode="record") or @pytest.mark.tasks(mode="immediate").',
+                pytrace=False,
             )
-        except ConfigurationError as error:
-            message = str(error)
-        pytest.fail(message, pytrace=False)
+        queue = TaskQueue(
+            mode=mode,
+            now=options.get("now"),
+            strict=options.get("strict", self.strict),
+            on_commit=options.get("on_commit"),
+            on_error=options.get("on_error"),
+            own_block=False,
+        )
+        with ExitStack() as stack:
+            problem = None
+            try:
+                stack.enter_context(queue)
+            except ClockError as error:
+                problem = f"@pytest.mark.tasks(now=...): {error}"
+            if problem is not None:  # Not in the handler, for a report without its traceback.
+                pytest.fail(problem, pytrace=False)
+            yield queue
+
+    @staticmethod
+    def _who_says_off(options: dict[str, Any]) -> str:
+        by_marker = options.get("mode") == "off"
+        return '@pytest.mark.tasks(mode="off")' if by_marker else "the ini option tasks_mode = off"
 
     # -- reports ---------------------------------------------------------------------------
 
     def report_text(self) -> str:
-        return report_text(journal.everything())
+        try:
+            return report_text(journal.everything())
+        except Exception as error:  # noqa: BLE001 - the test's own failure matters more
+            return f"The tasks of this test could not be listed: {type(error).__name__}."
 
     def explain_comparison(self, op: str, left: object, right: object) -> list[str] | None:
         return explain_comparison(op, left, right)
@@ -131,14 +163,31 @@ def marker_options(item: pytest.Item) -> dict[str, Any]:
     for marker in item.iter_markers("tasks"):
         if marker.args:
             raise pytest.UsageError(
-                f"@pytest.mark.tasks takes keyword arguments only, not {marker.args!r}: "
-                f"{', '.join(_OPTIONS)}."
+                f"{item.nodeid}: @pytest.mark.tasks takes keyword arguments only, not "
+                f"{', '.join(map(repr, marker.args))}: {', '.join(_OPTIONS)}."
             )
         unknown = [name for name in marker.kwargs if name not in _OPTIONS]
         if unknown:
             raise pytest.UsageError(
-                f"@pytest.mark.tasks has no option {', '.join(map(repr, unknown))}; "
-                f"it has {', '.join(_OPTIONS)}."
+                f"{item.nodeid}: @pytest.mark.tasks has no option "
+                f"{', '.join(map(repr, unknown))}; it has {', '.join(_OPTIONS)}."
             )
         options = {**marker.kwargs, **options}
+    # None is as good as not said: the ini option's value, or the default.
+    options = {name: value for name, value in options.items() if value is not None}
+    if options:
+        _check_values(item, options)
     return options
+
+
+def _check_values(item: pytest.Item, options: dict[str, Any]) -> None:
+    where = f"{item.nodeid}: @pytest.mark.tasks"
+    try:
+        if "mode" in options:
+            check_mode(options["mode"], where)
+        parse_flags(options.get("strict"), where)
+    except TasksTestingError as error:
+        raise pytest.UsageError(str(error)) from None
+    for name, (is_allowed, meaning) in _VALUES.items():
+        if name in options and not is_allowed(options[name]):
+            raise pytest.UsageError(f"{where} has {name}={options[name]!r}; it takes {meaning}.")
