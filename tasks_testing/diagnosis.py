@@ -3,7 +3,6 @@
 Each message says what was looked for, what was there, where it was enqueued, and what to do.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -244,9 +243,11 @@ def state_text(record: TaskRecord) -> str:
 
 
 def last_line(traceback: str) -> str:
-    """The exception itself: the last unindented line of a formatted traceback."""
-    lines = [line for line in traceback.splitlines() if line and not line.startswith(" ")]
-    return lines[-1] if lines else "an error"
+    """The exception itself: the first unindented line of a formatted traceback's last part."""
+    # What follows may be further lines of its message, or notes.
+    last = traceback.rpartition("Traceback (most recent call last):\n")[-1]
+    lines = (line for line in last.splitlines() if line and not line.startswith(" "))
+    return next(lines, "an error")
 
 
 def duration_text(delta: timedelta) -> str:
@@ -262,7 +263,9 @@ def count_text(times: int) -> str:
 
 def limit_message(drain: "Drain", entry: Entry, why: str) -> str:
     """Which task loops, how it is enqueued, and what to do."""
-    path, runs = Counter(drain.runs).most_common(1)[0]
+    path, runs = max(
+        drain.runs.items(), key=lambda pair: pair[1], default=(entry.task.module_path, 0)
+    )
     looping = next((ran for ran in reversed(drain.entries) if ran.task.module_path == path), entry)
     record = record_of(looping)
     if record.attempts > 1:
@@ -273,9 +276,10 @@ def limit_message(drain: "Drain", entry: Entry, why: str) -> str:
         how = f"it enqueues itself at {record.enqueued_from}"
     else:
         how = f"{task_path(record.parent.task)} enqueues it at {record.enqueued_from}"
+    ran = f"ran {count_text(runs)}" if runs else "has not run"
     return (
         f"{drain.verb}() stopped at {shown_value(clock.now())}: {why}. "
-        f"{path} ran {runs} times; {how}. "
+        f"{path} {ran}; {how}. "
         "What has not run is still pending. If this many runs are meant, pass a larger limit= or "
         "advance() by a shorter time; if not, the task needs a condition that ends it."
     )

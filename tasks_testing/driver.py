@@ -29,7 +29,8 @@ WORKER_ID = "test-worker"
 
 type OnError = Literal["raise", "record"]
 
-# Tasks that enqueue one another, all due at one instant: longer chains are taken for a loop.
+# Runs that lead to one another at one instant, by enqueueing or by a retry: longer chains are taken
+# for a loop, unless the verb's own limit allows as many runs.
 INSTANT_CHAIN_LIMIT = 1_000
 # The same with time passing in between (a task that reschedules itself every minute of a month).
 CHAIN_LIMIT = 100_000
@@ -192,23 +193,21 @@ class Drain:
 
     def _check_limits(self, entry: Entry, job: Job) -> None:
         __tracebackhide__ = True
-        path = entry.task.module_path
         if self.limit is not None and len(self.entries) >= self.limit:
             self._stop(entry, job, f"its limit of {self.limit} runs was reached")
-        self.runs[path] += 1
-        parent = None if entry.parent is None else self.chains.get(entry.parent.job_id)
-        if parent is None:
-            self.chains[job.id] = (1, 1)
-            return
-        at_once = entry.job.run_after is None or entry.job.run_after <= entry.job.enqueued_at
-        chain = (parent[0] + 1, parent[1] + 1 if at_once else 1)
+        before, at_once = self.chains.get(job.id), _at_once(entry, job)
+        if before is None and entry.parent is not None:
+            before = self.chains.get(entry.parent.job_id)
+        in_all, in_a_row = before or (0, 0)
+        chain = (in_all + 1, in_a_row + 1 if at_once else 1)
         self.chains[job.id] = chain
-        if chain[1] > INSTANT_CHAIN_LIMIT:
-            self._stop(
-                entry, job, f"{INSTANT_CHAIN_LIMIT} tasks enqueued one another without time passing"
-            )
-        if chain[0] > CHAIN_LIMIT:
-            self._stop(entry, job, f"{CHAIN_LIMIT} tasks enqueued one another")
+        allowed = max(INSTANT_CHAIN_LIMIT, self.limit or 0)
+        if chain[1] > allowed:
+            self._stop(entry, job, f"{allowed} runs led to one another without time passing")
+        allowed = max(CHAIN_LIMIT, self.limit or 0)
+        if chain[0] > allowed:
+            self._stop(entry, job, f"{allowed} runs led to one another")
+        self.runs[entry.task.module_path] += 1
 
     def _stop(self, entry: Entry, job: Job, why: str) -> None:
         __tracebackhide__ = True
@@ -218,6 +217,13 @@ class Drain:
         if claimed is not None:
             journal.store.release((claimed,))
         raise LimitReached(limit_message(self, entry, why))
+
+
+def _at_once(entry: Entry, job: Job) -> bool:
+    """Whether this run did not have to wait: for run_after, or for the backoff of a retry."""
+    if entry.attempts and job.ready_since is not None:
+        return job.ready_since <= entry.attempts[-1].finished_at
+    return job.run_after is None or job.run_after <= job.enqueued_at
 
 
 def _once(jobs: Sequence[Job]) -> Callable[[int], Sequence[Job]]:

@@ -32,8 +32,9 @@ class Running:
     A verb that runs tasks returns a Tally. When a task fails for good, its exception is raised at
     once, the original object, and what has not run stays pending; with on_error="record" the
     verb goes on, and the failure is in the tally. Verbs that move time freeze the clock first.
-    ``limit`` is how many attempts a verb may make before it raises LimitReached; chains of tasks
-    that enqueue one another for ever are stopped in any case.
+    ``limit`` is how many attempts a verb may make before it raises LimitReached. A chain of more
+    than 1,000 runs that lead to one another without time passing, or 100,000 in all, is taken for a
+    loop and stopped as well, unless ``limit`` is larger.
     """
 
     _backends: Collection[str] | None = None
@@ -96,11 +97,11 @@ class Running:
         delta: timedelta | None = None,
         /,
         *,
-        weeks: float = 0,
-        days: float = 0,
-        hours: float = 0,
-        minutes: float = 0,
-        seconds: float = 0,
+        weeks: float | None = None,
+        days: float | None = None,
+        hours: float | None = None,
+        minutes: float | None = None,
+        seconds: float | None = None,
         limit: int | None = None,
     ) -> Tally:
         """Let time pass with a worker at work: ``advance(hours=24)`` or ``advance(delta)``.
@@ -109,7 +110,9 @@ class Running:
         the target, and what is due there runs there, children and retries too.
         """
         __tracebackhide__ = True
-        duration = _duration("advance", delta, weeks, days, hours, minutes, seconds)
+        duration = _duration(
+            "advance", delta, weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds
+        )
         drain = self._drain("advance", limit)
         self._work_until(clock.instant_after(duration, verb="advance"), drain)
         return self._tally(drain)
@@ -140,16 +143,18 @@ class Running:
         delta: timedelta | None = None,
         /,
         *,
-        weeks: float = 0,
-        days: float = 0,
-        hours: float = 0,
-        minutes: float = 0,
-        seconds: float = 0,
+        weeks: float | None = None,
+        days: float | None = None,
+        hours: float | None = None,
+        minutes: float | None = None,
+        seconds: float | None = None,
         limit: int | None = None,
     ) -> Tally:
         """An outage: time passes with no worker, then one comes back and runs what is overdue."""
         __tracebackhide__ = True
-        duration = _duration("jump", delta, weeks, days, hours, minutes, seconds)
+        duration = _duration(
+            "jump", delta, weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds
+        )
         drain = self._drain("jump", limit)
         clock.shift(duration, verb="jump")
         drain.run_ready()
@@ -252,27 +257,19 @@ def _pretend_attempts(entry: Entry, failures: int) -> None:
     entry.store.jobs[job.id] = evolve(job, failures=failures, worker_ids=(WORKER_ID,) * failures)
 
 
-def _duration(
-    verb: str,
-    delta: timedelta | None,
-    weeks: float,
-    days: float,
-    hours: float,
-    minutes: float,
-    seconds: float,
-) -> timedelta:
+def _duration(verb: str, delta: timedelta | None, **units: float | None) -> timedelta:
     __tracebackhide__ = True
-    units = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
-    if delta is None:
-        if not any((weeks, days, hours, minutes, seconds)):
-            raise TypeError(
-                f"{verb}() needs a duration: {verb}(hours=24), or {verb}(timedelta(hours=24)). "
-                "To run what is due now, use run_due()."
-            )
-        return units
-    if units:
-        raise TypeError(f"{verb}() takes a timedelta or units such as hours=24, not both.")
-    return delta
+    given = {name: value for name, value in units.items() if value is not None}
+    if delta is not None:
+        if given:
+            raise TypeError(f"{verb}() takes a timedelta or units such as hours=24, not both.")
+        return delta
+    if not given:
+        raise TypeError(
+            f"{verb}() needs a duration: {verb}(hours=24), or {verb}(timedelta(hours=24)). "
+            "To run what is due now, use run_due()."
+        )
+    return timedelta(**given)
 
 
 def _refuse_running_loop(verb: str) -> None:
