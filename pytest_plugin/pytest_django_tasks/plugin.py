@@ -104,7 +104,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_setup(item: pytest.Item) -> None:
     session = _session(item.config)
     if session is not None:
-        session.begin_test()
+        session.begin_test(item)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from tasks_testing import TaskQueue
 from tasks_testing.clock import clock
-from tasks_testing.exceptions import ClockError, TasksTestingError
+from tasks_testing.exceptions import ClockError, ConfigurationError, TasksTestingError
 from tasks_testing.framework import SETTING
 from tasks_testing.journal import journal
 from tasks_testing.recording import (
@@ -23,7 +23,10 @@ from tasks_testing.report import explain_comparison, report_text
 from tasks_testing.strictness import parse_flags
 from tasks_testing.transactions import reset as reset_transactions
 
+_MARKER = "@pytest.mark.tasks"
 _OPTIONS = ("mode", "now", "strict", "on_commit", "on_error")
+_options_key = pytest.StashKey[dict[str, Any]]()
+_problem_key = pytest.StashKey[str]()
 # Those whose values nobody else checks while tests are collected.
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "now": (lambda value: isinstance(value, datetime), "a datetime"),
@@ -59,11 +62,14 @@ class TasksSession:
     # -- one test --------------------------------------------------------------------------
 
     def prepare(self, item: pytest.Item) -> None:
-        """Check the test's markers, and give it a queue, unasked, when it needs one for them.
-
-        Raises pytest.UsageError for a marker that asks for what does not exist.
-        """
-        options = marker_options(item)
+        """Read the test's markers, and give it a queue, unasked, when it needs one for them."""
+        try:
+            options = item.stash[_options_key] = marker_options(item)
+        except ConfigurationError as error:
+            # The test fails with it. A usage error would end the run, and under xdist a worker's
+            # would be lost.
+            item.stash[_problem_key] = str(error)
+            return
         names: list[str] | None = getattr(item, "fixturenames", None)
         mode = options.get("mode") or self.mode
         asked = self.strict or item.get_closest_marker("tasks") is not None
@@ -91,13 +97,15 @@ class TasksSession:
         journal.reset()
 
     def _project_backends(self, item: pytest.Item) -> AbstractContextManager[None]:
-        if self._original is not None and marker_options(item).get("mode") == "off":
+        if self._original is not None and _options(item).get("mode") == "off":
             return tasks_setting(self._original)
         return nullcontext()
 
-    def begin_test(self) -> None:
+    def begin_test(self, item: pytest.Item) -> None:
         if not journal.is_empty:
             journal.reset()
+        if _problem_key in item.stash:
+            pytest.fail(item.stash[_problem_key], pytrace=False)
 
     def end_test(self) -> None:
         clock.stop()
@@ -109,7 +117,7 @@ class TasksSession:
     @contextmanager
     def queue(self, request: pytest.FixtureRequest) -> Iterator[TaskQueue]:
         """The queue of the fixture, by the ini options and the test's markers."""
-        options = marker_options(request.node)
+        options = _options(request.node)
         mode = options.get("mode")
         if mode is None and self._original is None:
             mode = self.mode  # Nothing was replaced for the run: the mode is off, or no TASKS.
@@ -157,37 +165,35 @@ class TasksSession:
         return explain_comparison(op, left, right)
 
 
+def _options(item: pytest.Item) -> dict[str, Any]:
+    return item.stash.get(_options_key, {})
+
+
 def marker_options(item: pytest.Item) -> dict[str, Any]:
-    """The arguments of all ``tasks`` markers of the test, the closest winning for each."""
+    """The arguments of all ``tasks`` markers of the test, the closest winning for each.
+
+    Raises ConfigurationError for what no marker can ask for.
+    """
     options: dict[str, Any] = {}
     for marker in item.iter_markers("tasks"):
         if marker.args:
-            raise pytest.UsageError(
-                f"{item.nodeid}: @pytest.mark.tasks takes keyword arguments only, not "
+            raise ConfigurationError(
+                f"{_MARKER} takes keyword arguments only, not "
                 f"{', '.join(map(repr, marker.args))}: {', '.join(_OPTIONS)}."
             )
         unknown = [name for name in marker.kwargs if name not in _OPTIONS]
         if unknown:
-            raise pytest.UsageError(
-                f"{item.nodeid}: @pytest.mark.tasks has no option "
-                f"{', '.join(map(repr, unknown))}; it has {', '.join(_OPTIONS)}."
+            raise ConfigurationError(
+                f"{_MARKER} has no option {', '.join(map(repr, unknown))}; "
+                f"it has {', '.join(_OPTIONS)}."
             )
         options = {**marker.kwargs, **options}
     # None is as good as not said: the ini option's value, or the default.
     options = {name: value for name, value in options.items() if value is not None}
-    if options:
-        _check_values(item, options)
-    return options
-
-
-def _check_values(item: pytest.Item, options: dict[str, Any]) -> None:
-    where = f"{item.nodeid}: @pytest.mark.tasks"
-    try:
-        if "mode" in options:
-            check_mode(options["mode"], where)
-        parse_flags(options.get("strict"), where)
-    except TasksTestingError as error:
-        raise pytest.UsageError(str(error)) from None
+    if "mode" in options:
+        check_mode(options["mode"], _MARKER)
+    parse_flags(options.get("strict"), _MARKER)
     for name, (is_allowed, meaning) in _VALUES.items():
         if name in options and not is_allowed(options[name]):
-            raise pytest.UsageError(f"{where} has {name}={options[name]!r}; it takes {meaning}.")
+            raise ConfigurationError(f"{_MARKER} has {name}={options[name]!r}; it takes {meaning}.")
+    return options

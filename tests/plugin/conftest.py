@@ -15,6 +15,7 @@ FILES = {
         INSTALLED_APPS = ["shop"]
         ROOT_URLCONF = "shop.urls"
         ALLOWED_HOSTS = ["*"]
+        STATIC_URL = "/static/"
         DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
         TASKS = {
             "default": {"BACKEND": "shop.backends.Production", "QUEUES": ["default", "slow"]},
@@ -159,8 +160,7 @@ def text_of(result):
 def section(result, test):
     """The report of one failing test: from its heading to the next one."""
     output = result.stdout.str()
-    match = re.search(
-        rf"_{{3,}} [\w ]*{re.escape(test)} _{{3,}}\n(.*?)(?=\n_{{3,}} |\n={{3,}} )", output, re.S
-    )
+    heading = rf"_{{3,}} [\w .]*{re.escape(test)} _{{3,}}"
+    match = re.search(rf"{heading}\n(.*?)(?=\n_{{3,}} |\n={{3,}} )", output, re.DOTALL)
     assert match, output
     return match[1]

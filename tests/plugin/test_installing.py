@@ -1,4 +1,4 @@
-"""Installing the package is enough: every TASKS alias records during the run, as production would."""
+"""Installing the package is enough: every TASKS alias records during the run, by its own rules."""
 
 OBSERVER = """
     # Watches the setting from outside of the plugin: before, during and after the run.
