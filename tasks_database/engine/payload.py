@@ -48,8 +48,12 @@ def _encode(value: Any, what: str) -> str:
     if not survives or "\\u0000" in text:
         _explain(value, what, ())
     if not survives:
-        # _explain names every value that _survives refuses, but for one whose own __eq__ lies.
-        raise PayloadError(f"{what} does not survive a JSON round trip: {_shown(value)}.")
+        # _explain names all but subclasses that are not what they hold: request.POST, a dict of
+        # lists that shows single values, or one whose own __eq__ lies.
+        raise PayloadError(
+            f"{what} does not survive a JSON round trip: {_shown(value)}. "
+            "Pass a copy of it made of plain lists, dicts and strings."
+        )
     return text
 
 
@@ -59,16 +63,16 @@ def decode(text: str) -> Any:
 
 
 def _survives(value: Any, decoded: Any) -> bool:
-    """Whether ``decoded`` is ``value``, tuples counting as lists. Types count: True is not 1."""
+    """Whether ``decoded`` is ``value``, tuples counting as lists.
+
+    Types count: what a subclass of dict shows to JSON need not be what it holds.
+    """
     kind = type(value)
     if kind is dict:
         return (
             type(decoded) is dict
             and len(value) == len(decoded)
-            and all(
-                isinstance(key, str) and key in decoded and _survives(item, decoded[key])
-                for key, item in value.items()
-            )
+            and all(key in decoded and _survives(item, decoded[key]) for key, item in value.items())
         )
     if kind is list or kind is tuple:
         return (

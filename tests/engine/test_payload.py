@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 from django.contrib.auth.models import User
 from django.db.models import IntegerChoices, QuerySet, TextChoices
+from django.http import QueryDict
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 from hypothesis import example, given
@@ -354,8 +355,36 @@ def test_nesting_too_deep_for_json_is_refused(leaf, wrap):
 
 def test_a_value_that_never_equals_what_is_decoded_is_refused():
     assert refusal([Differs("d")]) == (
-        "argument 'order' does not survive a JSON round trip: ['d']."
+        "argument 'order' does not survive a JSON round trip: ['d']. "
+        "Pass a copy of it made of plain lists, dicts and strings."
     )
+
+
+@pytest.mark.parametrize(
+    ("held", "shown"),
+    [
+        ({"a": True}, {"a": 1}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1}, {}),
+        ({"a": [1]}, {"a": "1"}),
+    ],
+)
+def test_a_dict_that_shows_other_than_it_holds_is_refused(held, shown):
+    class Shows(dict):
+        def items(self):
+            return shown.items()
+
+    assert "does not survive a JSON round trip" in refusal(Shows(held))
+
+
+@pytest.mark.parametrize("query", ["a=2", "a=1&a=2", "a="])
+def test_request_data_is_refused_for_it_shows_json_less_than_it_holds(query):
+    data = QueryDict(query)
+
+    assert refusal(data).startswith(
+        f"argument 'order' does not survive a JSON round trip: {data!r}. Pass a copy"
+    )
+    assert decode(encode(data.dict(), what="x")) == data.dict()
 
 
 def test_what_is_shown_of_a_value_has_an_end():
