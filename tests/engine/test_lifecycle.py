@@ -27,6 +27,7 @@ MAY_LEAVE = {
     "rescue": {"CLAIMED", "RUNNING"},
     "cancel": {"DEFERRED", "READY"},
 }
+GO_ON = ("promote", "claim", "release", "start", "retry", "rescue")
 FINAL = {"SUCCESSFUL", "FAILED", "CANCELLED"}
 
 
@@ -99,7 +100,24 @@ class Lives(RuleBasedStateMachine):
         assert f"it is {expected.status}, not " in message
         return False
 
-    @rule(job_id=ids)
+    @rule(job_id=ids, step=st.sampled_from(sorted(MAY_LEAVE)))
+    def any_step(self, job_id, step):
+        getattr(self, step)(job_id)
+
+    @rule(job_id=ids, length=st.integers(1, 9), choice=st.randoms(use_true_random=False))
+    def legal_steps(self, job_id, length, choice):
+        """Random steps alone seldom get far: these are legal, take time and do not end a life."""
+        for _ in range(length):
+            self.time_passes(choice.randrange(3))
+            status = self.model[job_id].status
+            legal = [step for step in GO_ON if status in MAY_LEAVE[step]]
+            if legal:
+                getattr(self, choice.choice(legal))(job_id)
+
+    @rule(job_id=ids, wait=st.integers(-1, 4))
+    def retry_later(self, job_id, wait):
+        self.retry(job_id, wait)
+
     def promote(self, job_id):
         expected = self.model[job_id]
         if expected.status == "DEFERRED" and self.now < expected.not_before:
@@ -108,21 +126,19 @@ class Lives(RuleBasedStateMachine):
         elif self.take("promote", job_id, now=self.now):
             expected.status, expected.ready_since = "READY", expected.not_before
 
-    @rule(job_id=ids, worker_id=st.sampled_from(["w1", "w2"]))
-    def claim(self, job_id, worker_id):
+    def claim(self, job_id):
         expected = self.model[job_id]
+        worker_id = f"w{expected.claims}"
         if self.take("claim", job_id, worker_id=worker_id):
             assert self.now >= expected.not_before, "claimable before it was due"
             assert self.jobs[job_id].owner == worker_id
             expected.status = "CLAIMED"
             expected.claims += 1
 
-    @rule(job_id=ids)
     def release(self, job_id):
         if self.take("release", job_id):
             self.model[job_id].status = "READY"
 
-    @rule(job_id=ids)
     def start(self, job_id):
         expected, owner = self.model[job_id], self.jobs[job_id].owner
         if self.take("start", job_id, now=self.now):
@@ -130,13 +146,11 @@ class Lives(RuleBasedStateMachine):
             expected.status = "RUNNING"
             expected.starts.append(self.now)
 
-    @rule(job_id=ids)
     def succeed(self, job_id):
         if self.take("succeed", job_id, return_payload="3", now=self.now):
             assert self.jobs[job_id].return_payload == "3"
             self.model[job_id].status, self.model[job_id].finished_at = "SUCCESSFUL", self.now
 
-    @rule(job_id=ids)
     def fail(self, job_id):
         expected = self.model[job_id]
         if self.take("fail", job_id, error=ERROR, now=self.now):
@@ -144,8 +158,7 @@ class Lives(RuleBasedStateMachine):
             expected.failures += 1
             expected.errors += 1
 
-    @rule(job_id=ids, wait=st.integers(-1, 4))
-    def retry(self, job_id, wait):
+    def retry(self, job_id, wait=0):
         job, expected = self.jobs[job_id], self.model[job_id]
         given = {"error": ERROR, "delay": wait * SECOND, "now": self.now}
         if expected.status == "RUNNING" and expected.failures + 1 >= job.max_attempts:
@@ -161,7 +174,6 @@ class Lives(RuleBasedStateMachine):
             expected.not_before = self.now + max(wait, 0) * SECOND
             expected.ready_since = None if wait > 0 else self.now
 
-    @rule(job_id=ids)
     def rescue(self, job_id):
         expected = self.model[job_id]
         started = expected.status == "RUNNING"
@@ -176,7 +188,6 @@ class Lives(RuleBasedStateMachine):
             else:
                 expected.ready_since = self.now
 
-    @rule(job_id=ids)
     def cancel(self, job_id):
         if self.take("cancel", job_id, now=self.now):
             self.model[job_id].status, self.model[job_id].finished_at = "CANCELLED", self.now
