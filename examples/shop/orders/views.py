@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 from orders.checkout import place_order
 from orders.models import Cart, Order, Product
 from orders.tasks import QUIET_TIME, remind_cart
+from payments.receipts import receipt_of
 from shop.api import Problem, json_view
 
 
@@ -54,6 +55,7 @@ def show_order(request: HttpRequest, data: dict[str, Any], order_id: int) -> dic
         "order": order.pk,
         "total_cents": order.total_cents,
         "paid": order.is_paid,
+        "receipt": receipt_of(order.payment) if order.is_paid else "",
         "carrier": order.carrier,
         "delivery_days": order.delivery_days,
     }

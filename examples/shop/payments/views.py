@@ -1,4 +1,3 @@
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -8,7 +7,7 @@ from django.views.decorators.http import require_POST
 
 from orders.models import Order
 from payments.models import Payment
-from payments.tasks import send_receipt
+from payments.receipts import enqueue_receipt
 from shop.api import Problem, json_view
 
 
@@ -17,8 +16,8 @@ from shop.api import Problem, json_view
 def pay(request: HttpRequest, data: dict[str, Any], order_id: int) -> dict[str, Any]:
     order = get_object_or_404(Order, pk=order_id, customer=request.user)
     with transaction.atomic():
-        _, is_new = Payment.objects.get_or_create(order=order)
+        payment, is_new = Payment.objects.get_or_create(order=order)
         if not is_new:
             raise Problem(f"Order {order_id} is paid already.", status=409)
-        transaction.on_commit(partial(send_receipt.enqueue, order_id=order.pk))
+        enqueue_receipt(payment)
     return {"order": order.pk, "paid_cents": order.total_cents}

@@ -33,8 +33,8 @@ def tell(run: Run) -> Sentence:
     if record.status == "FAILED":
         return Sentence("failure", f"{what}: given up after {record.attempts} attempts")
     if not record.is_finished:
-        again = timezone.localtime(record.due)
-        return Sentence("retry", f"{what}: {_reason(record)}, again {again:%H:%M}")
+        again = f"{timezone.localtime(record.due):%H:%M}" if record.due else "at once"
+        return Sentence("retry", f"{what}: {_reason(record)}, again {again}")
     kind, text = _success(run, what)
     return Sentence(kind, text + (f", attempt {record.attempts}" if record.attempts > 1 else ""))
 

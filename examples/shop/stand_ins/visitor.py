@@ -34,6 +34,9 @@ class Visitor:
         self.chooses(product, quantity)
         return self.checks_out()
 
+    def looks_at_order(self, order_id: int) -> dict[str, Any]:
+        return self.browser.get(f"/orders/{order_id}").json()
+
     def _post(self, path: str, **data: Any) -> dict[str, Any]:
         response = self.browser.post(path, data, content_type="application/json")
         answer = response.json()

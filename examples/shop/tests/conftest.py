@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 from django.core.management import call_command
+from hypothesis import HealthCheck, settings
 
 from orders.models import Product
 from stand_ins.mail_server import mail_server as start_mail_server
@@ -10,6 +11,13 @@ from stand_ins.visitor import Visitor
 
 # Ten in the morning in Zurich, on a Monday.
 MONDAY = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+# How fast examples are drawn is no property of the shop.
+settings.register_profile(
+    "shop", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50
+)
+settings.load_profile("shop")
 
 
 @pytest.fixture

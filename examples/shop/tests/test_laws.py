@@ -24,7 +24,7 @@ class Laws(TestCase):
         service = self.enterContext(shipping_service())
         self.enterContext(self.settings(SHIPPING_SERVICE=service.url))
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(pauses=pauses)
     def test_a_cart_is_reminded_at_most_three_times_however_it_is_filled(self, pauses):
         with TaskQueue() as task_queue:
@@ -45,7 +45,7 @@ class Laws(TestCase):
             assert tally.counts["deferred"] == 0
             assert not Cart.objects.exists()
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(refusals=st.integers(min_value=0, max_value=7))
     def test_a_receipt_is_sent_once_or_fails_after_five_attempts(self, refusals):
         mail.outbox.clear()
@@ -63,7 +63,7 @@ class Laws(TestCase):
             assert receipt.attempts == min(refusals + 1, 5)
             assert len(mail.outbox) == (refusals < 5)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(quantities=st.lists(st.integers(min_value=1, max_value=9), max_size=4))
     def test_the_report_adds_up(self, quantities):
         with TaskQueue(now=MONDAY) as task_queue:

@@ -63,7 +63,7 @@ def test_after_five_refusals_the_failure_reaches_the_test(paid_order, task_queue
     with pytest.raises(smtplib.SMTPServerDisconnected) as failure:
         task_queue.advance(hours=1)
     [note] = failure.value.__notes__
-    assert "Task payments.tasks.send_receipt, enqueued at payments/views.py:" in note
+    assert "Task payments.tasks.send_receipt, enqueued at payments/receipts.py:" in note
     assert note.endswith("attempt 5 of 5.")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.core import mail
+from django.core.management import CommandError, call_command
 
 from orders.models import Order
 from simulation.page import WIDTH, Page
@@ -65,20 +66,27 @@ def test_the_page_fits_and_has_a_row_for_each_retry(products):
 
 
 def test_one_seed_tells_one_story_and_another_seed_another():
-    first, again, other = command("--seed=8"), command("--seed=8"), command("--seed=9")
+    first, again, other = (command(f"--seed={seed}", "--days=2") for seed in (8, 8, 9))
     assert first.returncode == 0, first.stderr
     assert first.stdout == again.stdout != other.stdout
     assert "\x1b" not in first.stdout  # No colours where no terminal reads.
 
 
 def test_quiet_tells_the_figures_only():
-    result = command("--seed=8", "--quiet", "--force-color")
+    result = command("--days=1", "--quiet", "--force-color")
     assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == 7 + 1 + 6
+    assert len(result.stdout.splitlines()) == 1 + 1 + 6
     assert "\x1b[" in result.stdout
 
 
-def test_a_start_that_is_no_date_is_refused():
-    result = command("--start=monday")
-    assert result.returncode == 1
-    assert "'monday' is no date; write it as 2026-11-23." in result.stderr
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"start": "monday"}, "'monday' is no date; write it as 2026-11-23."),
+        ({"days": 8}, "A week of 8 days cannot be played; choose 1 to 7."),
+    ],
+)
+def test_a_week_that_is_none_is_refused(options, sentence):
+    with pytest.raises(CommandError) as refusal:
+        call_command("simulate_week", **options)
+    assert str(refusal.value) == sentence

@@ -33,21 +33,26 @@ class Command(BaseCommand):
     def add_arguments(self, parser):
         parser.add_argument("--seed", type=int, default=1, help="another number, another week")
         parser.add_argument("--start", default="2026-11-23", help="the Monday, as an ISO date")
+        parser.add_argument("--days", type=int, default=7, help="a shorter week, 1 to 7")
         parser.add_argument("--quiet", action="store_true", help="figures only, no timeline")
 
-    def handle(self, *, seed, start, quiet, **options):
+    def handle(self, *, seed, start, days, quiet, **options):
         try:
             monday = date.fromisoformat(start)
         except ValueError:
             raise CommandError(f"{start!r} is no date; write it as 2026-11-23.") from None
+        if not 1 <= days <= 7:
+            raise CommandError(f"A week of {days} days cannot be played; choose 1 to 7.")
         began = time.perf_counter()
         with _shop_in_memory():
-            week = play_week(monday, seed=seed)
+            week = play_week(monday, seed=seed, days=days)
             for line in Page(week, self._style()).lines(quiet=quiet):
                 self.stdout.write(line if self._speaks_unicode() else line.translate(ASCII))
         # Not with the rest, which is the same for the same seed.
         seconds = time.perf_counter() - began
-        self.stderr.write(f"\n7 days in {seconds:.1f} seconds. Another week: --seed {seed + 1}")
+        self.stderr.write(
+            f"\n{days} days in {seconds:.1f} seconds. Another week: --seed {seed + 1}"
+        )
 
     def _style(self):
         if self.style.SUCCESS("x") == "x":  # No terminal, or --no-color.
