@@ -110,10 +110,13 @@ class TaskQueue(Verbs):
         if problem is not None:
             raise AssertionError(problem)
 
-    def strictness_problem(self) -> str | None:
-        """What the strictness flags forbid and the block has left behind; told once."""
+    def strictness_problem(self, *, allow: str = 'TaskQueue(strict="{flags}")') -> str | None:
+        """What the strictness flags forbid and the block has left behind; told once.
+
+        allow: see strictness_message.
+        """
         flags, self._unchecked = self._unchecked, frozenset()
-        return strictness_message(journal.entries(), flags)
+        return strictness_message(journal.entries(), flags, allow=allow)
 
     # -- what the verbs ask ----------------------------------------------------------------
 

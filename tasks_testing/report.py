@@ -8,12 +8,17 @@ from typing import Any
 from .clock import clock
 from .diagnosis import callbacks_waiting, last_line, record_line, shown_value
 from .framework import is_task
-from .journal import Entry
+from .journal import Attempt, Entry
 from .origin import origin_text
 from .record import TaskRecord, call_text, record_of
 from .timeline import offset_text
 
-SHOWN_ENTRIES = 50
+# Of many tasks a report shows those at both ends, and failed ones in between.
+SHOWN_FIRST = 10
+SHOWN_FAILED = 20
+SHOWN_LAST = 20
+SHOWN_ATTEMPTS = 5
+SHOWN_WIDTH = 200
 
 
 def report_text(entries: Sequence[Entry]) -> str:
@@ -21,20 +26,30 @@ def report_text(entries: Sequence[Entry]) -> str:
     if not entries:
         return ""
     start = entries[0].job.enqueued_at
-    lines = [f"Times since the first task, enqueued at {shown_value(start)}; now {_now(start)}."]
-    for number, entry in enumerate(entries[:SHOWN_ENTRIES], start=1):
-        lines += _entry_lines(number, entry, start, entries)
-    if len(entries) > SHOWN_ENTRIES:
-        lines.append(f"... and {len(entries) - SHOWN_ENTRIES} more")
+    numbers = {entry.job_id: number for number, entry in enumerate(entries, start=1)}
+    # Real time, or that of a teardown after the clock was stopped, says nothing.
+    now = f"; now {offset_text(clock.now() - start)}" if clock.is_frozen else ""
+    lines = [f"Times since the first task, enqueued at {shown_value(start)}{now}."]
+    before = 0
+    for entry in _shown_entries(entries):
+        number = numbers[entry.job_id]
+        if number > before + 1:
+            lines.append(f"... {number - before - 1} more ...")
+        before = number
+        parent = None if entry.parent is None else numbers.get(entry.parent.job_id)
+        lines += _entry_lines(number, entry, start, parent)
     lines += callbacks_waiting()
     return "\n".join(lines)
 
 
-def _now(start: datetime) -> str:
-    return offset_text(clock.now() - start)
+def _shown_entries(entries: Sequence[Entry]) -> list[Entry]:
+    failed = [place for place, entry in enumerate(entries) if entry.job.status == "FAILED"]
+    shown = {*range(SHOWN_FIRST), *failed[:SHOWN_FAILED]}
+    shown.update(range(len(entries) - SHOWN_LAST, len(entries)))
+    return [entry for place, entry in enumerate(entries) if place in shown]
 
 
-def _entry_lines(number: int, entry: Entry, start: datetime, entries: Sequence[Entry]) -> list[str]:
+def _entry_lines(number: int, entry: Entry, start: datetime, parent: int | None) -> list[str]:
     job = entry.job
     record = record_of(entry)
     state = job.status.value
@@ -44,21 +59,35 @@ def _entry_lines(number: int, entry: Entry, start: datetime, entries: Sequence[E
         state += f", transaction {record.transaction.state.value}"
     elif record.due is not None:
         state += f" until {offset_text(record.due - start)}"
-    lines = [f"#{number} {call_text(entry.task, entry.args, entry.kwargs)}  {state}"]
     verb = "enqueued" if entry.enqueued else "run by run_task()"
     origin = origin_text(entry.origin) or "an unknown place"
-    by = ""
-    if entry.parent in entries:
-        by = f" by #{entries.index(entry.parent) + 1}"
-    lines.append(f"   {verb} {offset_text(job.enqueued_at - start)} from {origin}{by}")
-    for attempt in entry.attempts:
-        outcome = "succeeded"
-        if attempt.exception_class is not None:
-            outcome = f"raised {attempt.exception_class.__name__}: {attempt.message}".rstrip(": ")
-        lines.append(
-            f"   attempt {attempt.number} at {offset_text(attempt.started_at - start)} {outcome}"
-        )
-    return lines
+    by = "" if parent is None else f" by #{parent}"
+    earlier = len(entry.attempts) - SHOWN_ATTEMPTS
+    return [
+        f"#{number} {_short(call_text(entry.task, entry.args, entry.kwargs))}  {state}",
+        f"   {verb} {offset_text(job.enqueued_at - start)} from {origin}{by}",
+        *([f"   ... {earlier} earlier attempts ..."] if earlier > 0 else []),
+        *(
+            f"   attempt {attempt.number} at {offset_text(attempt.started_at - start)} "
+            f"{_outcome(attempt)}"
+            for attempt in entry.attempts[-SHOWN_ATTEMPTS:]
+        ),
+    ]
+
+
+def _outcome(attempt: Attempt) -> str:
+    if attempt.exception_class is None:
+        return "succeeded"
+    message = _short(attempt.message)
+    return f"raised {attempt.exception_class.__name__}{': ' if message else ''}{message}"
+
+
+def _short(text: str) -> str:
+    """The first line, cut to a width that leaves the report readable."""
+    first, *more = text.splitlines() or [""]
+    if len(first) > SHOWN_WIDTH:
+        return f"{first[:SHOWN_WIDTH]}..."
+    return f"{first} ..." if more else first
 
 
 def explain_comparison(operator: str, left: object, right: object) -> list[str] | None:

@@ -70,8 +70,13 @@ def parse_flags(value: object, where: str) -> frozenset[str]:
     return chosen
 
 
-def strictness_message(entries: Sequence[Entry], flags: frozenset[str]) -> str | None:
-    """What offends, by flag, or None when all is well."""
+def strictness_message(
+    entries: Sequence[Entry], flags: frozenset[str], *, allow: str
+) -> str | None:
+    """What offends, by flag, or None when all is well.
+
+    allow: how the user says what to be strict about, with ``{flags}`` for the other flags.
+    """
     parts = []
     for flag in FLAGS:
         offenders = [entry for entry in entries if flag.offends(entry)]
@@ -81,7 +86,7 @@ def strictness_message(entries: Sequence[Entry], flags: frozenset[str]) -> str |
             f"Tasks that {flag.problem} (strict: {flag.name}):",
             *bullet_list(records_of(offenders)),
             f"  {flag.remedy}",
-            f'  To allow it here: @pytest.mark.tasks(strict="{_others(flags, flag.name)}").',
+            f"  To allow it here: {allow.format(flags=_others(flags, flag.name))}.",
         ]
     return "\n".join(parts) or None
 

@@ -74,7 +74,9 @@ class TaskTestMixin(_Base):
         return None if test_has_own_setting() else cls.tasks_mode
 
     def _check_strictness(self) -> None:
-        problem = self.task_queue.strictness_problem()
+        problem = self.task_queue.strictness_problem(
+            allow=f'tasks_strict = "{{flags}}" in the class {type(self).__name__}'
+        )
         outcome = getattr(self, "_outcome", None)
         # A test that failed, as expected or not, has not come to where it would have looked.
         got_through = outcome is None or (outcome.success and not outcome.expectedFailure)

@@ -109,6 +109,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    __tracebackhide__ = True
     try:
         return (yield)
     finally:
@@ -121,6 +122,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 def pytest_fixture_setup(
     fixturedef: "pytest.FixtureDef[Any]", request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
+    __tracebackhide__ = True
     session = request.config.stash[_session_key]
     if session is None or fixturedef.scope == "function":
         return (yield)
@@ -166,7 +168,7 @@ def task_queue(request: pytest.FixtureRequest) -> "Iterator[TaskQueue]":
         )
     with session.queue(request) as queue:
         yield queue
-        problem = queue.strictness_problem()
+        problem = queue.strictness_problem(allow='@pytest.mark.tasks(strict="{flags}")')
     # A test that failed, or was skipped on its way, has not come to where it would have looked.
     if problem is not None and request.node.stash.get(_passed_key, False):
         pytest.fail(problem, pytrace=False)

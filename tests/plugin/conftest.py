@@ -157,10 +157,10 @@ def text_of(result):
     return result.stdout.str() + result.stderr.str()
 
 
-def section(result, test):
-    """The report of one failing test: from its heading to the next one."""
+def section(result, heading):
+    """The report under a heading (a test's name, or "ERROR at setup of ..."), to the next one."""
     output = result.stdout.str()
-    heading = rf"_{{3,}} [\w .]*{re.escape(test)} _{{3,}}"
-    match = re.search(rf"{heading}\n(.*?)(?=\n_{{3,}} |\n={{3,}} )", output, re.DOTALL)
+    start = rf"^_{{3,}} {re.escape(heading)} _{{3,}}$"
+    match = re.search(rf"{start}\n(.*?)(?=\n_{{3,}} |\n={{3,}} )", output, re.DOTALL | re.MULTILINE)
     assert match, output
-    return match[1]
+    return match[1].strip()

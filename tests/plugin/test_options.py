@@ -204,7 +204,7 @@ def test_wrong_markers_fail_their_tests_only(project):
         "on_commit": "has on_commit='no'; it takes True or False.",
         "on_error": 'has on_error=\'ignore\'; it takes "raise" or "record".',
     }.items():
-        assert section(result, f"test_{test}") == f"@pytest.mark.tasks {sentence}"
+        assert section(result, f"ERROR at setup of test_{test}") == f"@pytest.mark.tasks {sentence}"
 
 
 def test_a_time_that_the_clock_cannot_have_fails_the_test(project):
