@@ -1,16 +1,13 @@
-"""What a failing test's report says of its tasks, and how comparisons of records are explained."""
+"""What a failing test's report says of its tasks."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime
-from typing import Any
 
 from .clock import clock
-from .diagnosis import callbacks_waiting, last_line, record_line, shown_value
-from .framework import is_task
+from .diagnosis import callbacks_waiting, shown_value
 from .journal import Attempt, Entry
 from .origin import origin_text
-from .record import TaskRecord, call_text, record_of
+from .record import call_text, record_of
 from .timeline import offset_text
 
 # Of many tasks a report shows those at both ends, and failed ones in between.
@@ -88,66 +85,3 @@ def _short(text: str) -> str:
     if len(first) > SHOWN_WIDTH:
         return f"{first[:SHOWN_WIDTH]}..."
     return f"{first} ..." if more else first
-
-
-def explain_comparison(operator: str, left: object, right: object) -> list[str] | None:
-    """Lines for pytest's ``assert left == right`` where records or tasks are compared, or None."""
-    if operator != "==":
-        return None
-    if isinstance(left, TaskRecord) and isinstance(right, TaskRecord):
-        return [f"{left!r} == {right!r}", *_record_differences(left, right)]
-    if _is_records(left) or _is_records(right):
-        return _list_differences(left, right, record_line, "tasks")
-    if _is_tasks(left) or _is_tasks(right):
-        return _list_differences(left, right, lambda task: str(task.module_path), "tasks")
-    return None
-
-
-def _record_differences(left: TaskRecord, right: TaskRecord) -> list[str]:
-    lines = ["The records differ in:"]
-    for field in fields(TaskRecord):
-        if not field.compare:
-            continue
-        ours, theirs = getattr(left, field.name), getattr(right, field.name)
-        if ours != theirs:
-            lines.append(f"  {field.name}: {_shown(ours)} != {_shown(theirs)}")
-    return lines
-
-
-def _shown(value: Any) -> str:
-    if is_task(value):
-        return repr(value.module_path)
-    if isinstance(value, tuple) and value and hasattr(value[-1], "traceback"):
-        return repr([last_line(error.traceback) for error in value])
-    return shown_value(value)
-
-
-def _is_records(value: object) -> bool:
-    return _is_list_of(value, lambda item: isinstance(item, TaskRecord))
-
-
-def _is_tasks(value: object) -> bool:
-    return is_task(value) or _is_list_of(value, is_task)
-
-
-def _is_list_of(value: object, holds: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(holds(item) for item in value)
-
-
-def _list_differences(left: object, right: object, show: Any, noun: str) -> list[str] | None:
-    sides = [side if isinstance(side, list | tuple) else [side] for side in (left, right)]
-
-    def line(item: object) -> str:
-        try:
-            return str(show(item))
-        except AttributeError:
-            return repr(item)
-
-    def count(side: Sequence[object]) -> str:
-        return f"no {noun}" if not side else f"{len(side)} {noun if len(side) != 1 else noun[:-1]}"
-
-    lines = [f"{count(sides[0])} == {count(sides[1])}"]
-    for name, side in zip(("left", "right"), sides, strict=True):
-        lines.append(f"{name}: {'none' if not side else ''}".rstrip())
-        lines += [f"  {line(item)}" for item in side]
-    return lines

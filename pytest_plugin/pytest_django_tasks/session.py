@@ -10,6 +10,7 @@ from django.conf import settings
 
 from tasks_testing import TaskQueue
 from tasks_testing.clock import clock
+from tasks_testing.comparison import explain_comparison
 from tasks_testing.exceptions import ClockError, ConfigurationError, TasksTestingError
 from tasks_testing.framework import SETTING
 from tasks_testing.journal import journal
@@ -19,7 +20,7 @@ from tasks_testing.recording import (
     tasks_setting,
     test_has_own_setting,
 )
-from tasks_testing.report import explain_comparison, report_text
+from tasks_testing.report import report_text
 from tasks_testing.strictness import parse_flags
 from tasks_testing.transactions import reset as reset_transactions
 
