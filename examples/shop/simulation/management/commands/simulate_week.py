@@ -51,7 +51,7 @@ class Command(BaseCommand):
         # Not with the rest, which is the same for the same seed.
         seconds = time.perf_counter() - began
         self.stderr.write(
-            f"\n{days} days in {seconds:.1f} seconds. Another week: --seed {seed + 1}"
+            f"\n{days} day{'s' if days > 1 else ''} in {seconds:.1f} seconds. Another week: --seed {seed + 1}"
         )
 
     def _style(self):
