@@ -243,6 +243,18 @@ def test_a_raise_leaves_the_rest_pending_and_the_next_drain_goes_on(task_queue):
     assert labels(task_queue.run_due().succeeded) == ["after"]
 
 
+@pytest.mark.parametrize(("on_error", "problems"), [("raise", 0), ("record", 1)])
+def test_a_failure_that_was_raised_counts_as_looked_at(on_error, problems):
+    with TaskQueue(on_error=on_error) as queue:
+        tasks.fail.enqueue()
+        try:
+            queue.run_due()
+        except ValueError:
+            assert on_error == "raise"
+        strict = TaskQueue(strict="failed", own_block=False)
+        assert (strict.strictness_problem() is not None) == bool(problems)
+
+
 @pytest.mark.tasks(on_error="record")
 def test_recorded_failures_do_not_stop_a_drain(task_queue):
     tasks.fail.enqueue()
@@ -262,8 +274,9 @@ def test_a_keyboard_interrupt_ends_the_drain(task_queue):
     assert [record.status for record in task_queue.records] == ["RUNNING", "READY"]
 
 
+@pytest.mark.tasks(on_error="record")
 def test_pytest_fail_in_a_task_is_the_tests_failure(task_queue):
-    plain(lambda: pytest.fail("from inside"))
+    plain(lambda: pytest.fail("from inside"), max_attempts=2)
     with pytest.raises(pytest.fail.Exception, match="from inside"):
         task_queue.run_due()
 
