@@ -50,9 +50,8 @@ class Command(BaseCommand):
                 self.stdout.write(line if self._speaks_unicode() else line.translate(ASCII))
         # Not with the rest, which is the same for the same seed.
         seconds = time.perf_counter() - began
-        self.stderr.write(
-            f"\n{days} day{'s' if days > 1 else ''} in {seconds:.1f} seconds. Another week: --seed {seed + 1}"
-        )
+        played = f"{days} day{'s' if days > 1 else ''} in {seconds:.1f} seconds"
+        self.stderr.write(f"\n{played}. Another week: --seed {seed + 1}")
 
     def _style(self):
         if self.style.SUCCESS("x") == "x":  # No terminal, or --no-color.
