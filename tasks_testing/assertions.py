@@ -66,18 +66,26 @@ class Assertions:
 
     @property
     def pending(self) -> list[TaskRecord]:
-        """What a worker could run now: ready, or deferred and due."""
-        return [record for record in self.records if record.is_pending and not _waits(record)]
+        """What a worker could run now: ready, or deferred and due.
+
+        Not what it cannot see: enqueued inside of an open block that the backend takes part in.
+        """
+        return self._pending("pending", lambda entry: not (_waits(entry) or entry.is_in_doubt))
 
     @property
     def deferred(self) -> list[TaskRecord]:
         """What waits for its time: run_after, or the backoff of a retry."""
-        return [record for record in self.records if record.is_pending and _waits(record)]
+        return self._pending("deferred", _waits)
 
     @property
     def finished(self) -> list[TaskRecord]:
         """What succeeded, failed for good, or was cancelled."""
-        return [record for record in self.records if record.is_finished]
+        entries = self._entries("finished")
+        return records_of(entry for entry in entries if entry.job.status.is_final)
+
+    def _pending(self, verb: str, holds: Callable[[Entry], bool]) -> list[TaskRecord]:
+        entries = self._entries(verb)
+        return records_of(e for e in entries if e.job.status.is_pending and holds(e))
 
     def timeline(self) -> str:
         """Plain, stable text: what was enqueued, when, from where, and how it ran.
@@ -292,10 +300,10 @@ def _reaches_worker(entry: Entry) -> bool:
     return entry.mark.state not in {TransactionState.OPEN, TransactionState.ROLLED_BACK}
 
 
-def _waits(record: TaskRecord) -> bool:
+def _waits(entry: Entry) -> bool:
     from .clock import clock
 
-    return record.status == "DEFERRED" and record.due is not None and record.due > clock.now()
+    return entry.job.due is not None and entry.job.due > clock.now()
 
 
 def _raised(

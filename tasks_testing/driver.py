@@ -21,7 +21,7 @@ from .clock import clock
 from .exceptions import LimitReached
 from .execution import describe_run, run_body
 from .framework import TaskResult, task_backends, task_finished
-from .journal import Attempt, Entry, journal
+from .journal import Attempt, Entry, journal, next_event
 from .results import result_of, update_result
 
 # Worker ids are opaque strings to Django; a readable one helps in reports.
@@ -125,6 +125,7 @@ class Drain:
         journal.store.start(job)
         if result is None:
             result = result_of(entry)
+        event = next_event()
         outer = _unraised.set([])
         try:
             outcome = run_body(entry, job, sender=sender_of(entry), result=result)
@@ -135,6 +136,7 @@ class Drain:
         raised = settled.outcome if isinstance(settled.outcome, Raised) else None
         entry.attempts.append(
             Attempt(
+                event=event,
                 number=job.attempts,
                 started_at=job.last_attempted_at or job.enqueued_at,
                 finished_at=clock.now(),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from tasks_database.engine import Job
@@ -20,11 +21,15 @@ from .memory_store import MemoryStore
 from .origin import Origin
 from .transactions import TransactionMark, TransactionState
 
+next_event = count(1).__next__
+"""Numbers what happens, in order: frozen clocks cannot tell what came first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One run of a body, for timelines and for matching exceptions."""
 
+    event: int  # When it began; see next_event.
     number: int
     started_at: datetime
     finished_at: datetime
@@ -48,6 +53,7 @@ class Entry:
     enqueued: bool = True  # False for run_task(): ran, but nothing enqueued it.
     looked_at: bool = False  # Its failure reached the test.
     attempts: list[Attempt] = field(default_factory=list)
+    event: int = field(default_factory=next_event)
     forgotten: Job | None = None  # As it was when the store dropped it: clear(), or the history.
 
     def __repr__(self) -> str:
@@ -63,6 +69,11 @@ class Entry:
     @property
     def is_rolled_back(self) -> bool:
         return self.mark.state is TransactionState.ROLLED_BACK
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """True while a transaction is open that decides whether there is a job at all."""
+        return bool(self.transactional) and self.mark.state is TransactionState.OPEN
 
     @property
     def is_visible(self) -> bool:

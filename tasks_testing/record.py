@@ -91,6 +91,7 @@ class TaskRecord:
     return_value: Any
     enqueued_at: datetime
     started_at: datetime | None
+    last_attempted_at: datetime | None
     finished_at: datetime | None
     due: datetime | None
     enqueued_from: str | None
@@ -184,6 +185,7 @@ def _snapshot(entry: Entry, job: Job, parent: TaskRecord | None) -> TaskRecord:
         return_value=None if job.return_payload is None else decode(job.return_payload),
         enqueued_at=job.enqueued_at,
         started_at=job.started_at,
+        last_attempted_at=job.last_attempted_at,
         finished_at=job.finished_at,
         due=job.due,
         enqueued_from=origin_text(entry.origin),

@@ -4,69 +4,68 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .journal import Entry
+from tasks_database.engine import Job
+
+from .framework import DEFAULT_TASK_QUEUE_NAME
+from .journal import Attempt, Entry
 from .origin import origin_text
 from .record import call_text
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Event:
-    """One line. Events sort by time, then by the order they were met in."""
+    """One line. Events are in the order in which they happened, at one instant too."""
 
-    at: datetime
     number: int
+    at: datetime
     text: str
-    depth: int
 
 
 def timeline_text(entries: Sequence[Entry]) -> str:
-    """One line an event, at its time since the first; "(no tasks)" for none.
+    """One line an event, all times since the first one; "(no tasks)" for none.
 
     No ids and no absolute times, so that two runs of one test under a frozen clock give one text.
     """
-    events = sorted(_events(entries))
-    if not events:
+    if not entries:
         return "(no tasks)"
-    start = events[0].at
+    start = entries[0].job.enqueued_at
+    events = sorted(_events(entries, start))
     return "\n".join(f"{offset_text(event.at - start)}  {event.text}" for event in events)
 
 
-def _events(entries: Iterable[Entry]) -> Iterable[Event]:
-    numbers = {entry.job_id: str(index) for index, entry in enumerate(entries, start=1)}
-    number = 0
+def _events(entries: Iterable[Entry], start: datetime) -> Iterable[Event]:
+    labels = {entry.job_id: f"#{number}" for number, entry in enumerate(entries, start=1)}
     for entry in entries:
         job = entry.job
-        label = f"#{numbers[entry.job_id]}"
-        call = call_text(entry.task, entry.args, entry.kwargs)
-        verb = "enqueued" if entry.enqueued else "run_task"
-        parent = numbers.get(entry.parent.job_id) if entry.parent is not None else None
+        label = labels[entry.job_id]
+        parent = labels.get(entry.parent.job_id) if entry.parent is not None else None
         details = [f"from {origin_text(entry.origin)}"]
         if parent is not None:
-            details.append(f"by #{parent}")
+            details.append(f"by {parent}")
         if job.run_after is not None:
-            details.append(f"due {offset_text(job.run_after - job.enqueued_at).strip()}")
-        if job.queue_name != "default":
+            details.append(f"due {offset_text(job.run_after - start)}")
+        if job.queue_name != DEFAULT_TASK_QUEUE_NAME:
             details.append(f"queue {job.queue_name}")
         if job.priority:
             details.append(f"priority {job.priority}")
-        if not entry.is_visible or entry.is_rolled_back:
+        if entry.is_rolled_back:
             details.append("transaction rolled back")
-        number += 1
-        yield Event(job.enqueued_at, number, f"{label} {verb} {call}, {', '.join(details)}", 0)
+        verb = "enqueued" if entry.enqueued else "run_task"
+        call = call_text(entry.task, entry.args, entry.kwargs)
+        yield Event(entry.event, job.enqueued_at, f"{label} {verb} {call}, {', '.join(details)}")
         for attempt in entry.attempts:
-            last = attempt.number == job.attempts
-            if attempt.exception_class is None:
-                outcome = "succeeded"
-            else:
-                message = f": {attempt.message}" if attempt.message else ""
-                outcome = f"raised {attempt.exception_class.__name__}{message}"
-                if not last or not job.status.is_final:
-                    outcome += ", will be retried"
-                else:
-                    outcome += ", failed for good"
-            which = f"attempt {attempt.number} " if job.max_attempts > 1 else ""
-            number += 1
-            yield Event(attempt.started_at, number, f"{label} {which}{outcome}", 1)
+            text = f"{label} {entry.task.name} {_attempt_text(attempt, job)}"
+            yield Event(attempt.event, attempt.started_at, text)
+
+
+def _attempt_text(attempt: Attempt, job: Job) -> str:
+    which = f"attempt {attempt.number} " if job.max_attempts > 1 else ""
+    if attempt.exception_class is None:
+        return f"{which}succeeded"
+    message = f": {attempt.message}" if attempt.message else ""
+    given_up = attempt.number == job.attempts and job.status.is_final
+    ending = "failed for good" if given_up else "will be retried"
+    return f"{which}raised {attempt.exception_class.__name__}{message}, {ending}"
 
 
 # What a test does before it freezes the clock takes real time; that must not show in a snapshot.

@@ -4,6 +4,7 @@ The rules that are emulated are those of Django's documentation, "Database trans
 ``on_commit`` callbacks, durable blocks, savepoints, autocommit's one transaction a statement.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -72,14 +73,20 @@ def task_layers() -> Iterator[None]:
 
 
 def pending_callbacks(connection: BaseDatabaseWrapper) -> list[str]:
-    """The names of the callbacks that wait in ``on_commit`` for the connection's block to end.
-
-    Callables without a name of their own, like partials, are given by their repr.
-    """
+    """The names of the callbacks that wait in ``on_commit`` for the connection's block to end."""
     return [_name(entry[1]) for entry in connection.run_on_commit]
 
 
-def _name(callback: Callable[[], object]) -> str:
+def _name(callback: Callable[..., object]) -> str:
+    """What a reader would call it: ``shop.tasks.send_receipt.enqueue(7)`` for a partial of that."""
+    if isinstance(callback, functools.partial):
+        given = [repr(value) for value in callback.args]
+        given += [f"{name}={value!r}" for name, value in callback.keywords.items()]
+        return f"{_name(callback.func)}({', '.join(given)})"
+    owner = getattr(callback, "__self__", None)
+    path: str | None = getattr(owner, "module_path", None)  # A Task's: its repr is no name.
+    if path is not None:
+        return f"{path}.{getattr(callback, '__name__', '')}"
     name: str | None = getattr(callback, "__qualname__", None)
     return name or repr(callback)
 

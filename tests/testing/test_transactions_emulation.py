@@ -20,6 +20,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tasks_testing.transactions import body_layers, pending_callbacks, task_layers
 from tests.app.models import Account, Invoice, Note
+from tests.app.tasks import add
 
 in_testcase = pytest.mark.django_db(databases=["default", "other"])
 in_real_transactions = pytest.mark.django_db(transaction=True, databases=["default", "other"])
@@ -107,10 +108,12 @@ def test_pending_callbacks_are_named():
 
     with body_layers(), transaction.atomic():
         transaction.on_commit(send_receipt)
-        transaction.on_commit(partial(int, "1"))
-        first, second = pending_callbacks(connection)
+        transaction.on_commit(partial(int, "1", base=10))
+        transaction.on_commit(partial(add.enqueue, 1, 2))
+        first, second, third = pending_callbacks(connection)
         assert first == "test_pending_callbacks_are_named.<locals>.send_receipt"
-        assert second == "functools.partial(<class 'int'>, '1')"
+        assert second == "int('1', base=10)"
+        assert third == "tests.app.tasks.add.enqueue(1, 2)"
         connection.run_on_commit = []
 
 
