@@ -31,17 +31,18 @@ def expected_text(expected: Expectation) -> str:
 def not_enqueued(
     expected: Expectation, records: Sequence[TaskRecord], vanished: Sequence[TaskRecord]
 ) -> str:
-    """For assert_enqueued that found no match among ``records``."""
-    of_task = [record for record in records if expected.is_for(record.task)]
-    lines = [f"Expected {expected_text(expected)} to be enqueued, but it was not."]
+    """For assert_enqueued that found no match among ``records``; others no worker will see."""
+    reasons = undone(expected, vanished)
+    others = [*records, *(record for record in vanished if not expected.matches(record))]
+    of_task = [record for record in others if expected.is_for(record.task)]
+    lines = [f"Expected {expected_text(expected)} to be enqueued, but it was not.", *reasons]
     if of_task:
         lines += ["", *near_misses(expected, of_task)]
-    elif records:
+    elif others and not reasons:
         lines += ["", f"No {task_path(expected.task)} was enqueued; these were:"]
-        lines += bullet_list(records)
-    elif not vanished:
+        lines += bullet_list(others)
+    elif not reasons:
         lines += ["", "No task was enqueued at all."]
-    lines += undone(expected, vanished)
     lines += callbacks_waiting()
     return "\n".join(lines)
 
@@ -58,7 +59,9 @@ def near_misses(expected: Expectation, of_task: Sequence[TaskRecord]) -> list[st
     ]
     for mismatches, record in scored[:SHOWN]:
         lines.append(f"  {record}")
-        lines.append(f"    enqueued from {record.enqueued_from}")
+        transaction = record.transaction
+        trouble = "" if transaction.committed else f", transaction {transaction.state.value}"
+        lines.append(f"    enqueued from {record.enqueued_from}{trouble}")
         lines += [f"    {line}" for mismatch in mismatches for line in diff(mismatch, record)]
     if len(scored) > SHOWN:
         lines.append(f"  ... and {len(scored) - SHOWN} more")
