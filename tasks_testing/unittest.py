@@ -47,17 +47,17 @@ class TaskTestMixin(_Base):
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Run the test inside a TaskQueue: from before setUp() to after the last cleanup."""
+        __tracebackhide__ = True
         if result is None:
             result = self.defaultTestResult()
         try:
             with self._new_queue() as self.task_queue:
-                # The first cleanup runs last, and its failure is the test's.
-                self.addCleanup(self._check_strictness)
-                return super().run(result)
+                super().run(result)
+                self.task_queue.strictness_problem()  # Told by now, or not to be told.
         except Exception:  # noqa: BLE001 - as Django does with errors around a test
             # The clock could not be set, or a block was left open: an error of this test only.
             result.addError(self, sys.exc_info())
-            return result
+        return result
 
     @classmethod
     def _new_queue(cls) -> TaskQueue:
@@ -73,12 +73,18 @@ class TaskTestMixin(_Base):
     def _mode(cls) -> Mode | None:
         return None if test_has_own_setting() else cls.tasks_mode
 
+    def doCleanups(self) -> None:  # noqa: N802 - unittest's name
+        """Run the cleanups, and then look at what the test has left behind, if it got so far."""
+        super().doCleanups()
+        outcome = getattr(self, "_outcome", None)
+        # A test that failed, as expected or not, has not come to where it would have looked.
+        if outcome is not None and outcome.success and not outcome.expectedFailure:
+            self.addCleanup(self._check_strictness)
+            super().doCleanups()  # What a cleanup raises is the test's failure.
+
     def _check_strictness(self) -> None:
         problem = self.task_queue.strictness_problem(
             allow=f'tasks_strict = "{{flags}}" in the class {type(self).__name__}'
         )
-        outcome = getattr(self, "_outcome", None)
-        # A test that failed, as expected or not, has not come to where it would have looked.
-        got_through = outcome is None or (outcome.success and not outcome.expectedFailure)
-        if problem is not None and got_through:
+        if problem is not None:
             self.fail(problem)
