@@ -208,6 +208,7 @@ class Assertions:
         match: a regular expression that is searched for in the exception's message.
         """
         __tracebackhide__ = True
+        _check_exception("assert_failed", exception)
         return self._assert_state(
             "assert_failed",
             f"failed{_exception_text(exception, match)}",
@@ -228,6 +229,7 @@ class Assertions:
     ) -> TaskRecord:
         """An attempt raised (``exception``, ``match``), and another one was made or will be."""
         __tracebackhide__ = True
+        _check_exception("assert_retried", exception)
 
         def was_retried(entry: Entry) -> bool:
             given_up = entry.job.status == "FAILED"
@@ -286,7 +288,7 @@ def _require_enqueued(expected: Expectation, entries: list[Entry], times: int | 
     certain = records_of(entry for entry in entries if _reaches_worker(entry))
     undecided = records_of(entry for entry in entries if not _reaches_worker(entry))
     message = (
-        diagnosis.not_enqueued(expected, certain, undecided)
+        diagnosis.not_enqueued(expected, times, certain, undecided)
         if times is None or not matching
         else diagnosis.wrong_count(expected, times, matching, certain, undecided)
     )
@@ -317,6 +319,17 @@ def _raised(
         and (match is None or re.search(match, attempt.message) is not None)
         for attempt in attempts
     )
+
+
+def _check_exception(verb: str, exception: Any) -> None:
+    kinds = exception if isinstance(exception, tuple) else (exception,)
+    if exception is not None and not all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
+    ):
+        raise TypeError(
+            f"{verb}() takes the class of an exception, or a tuple of them, not {exception!r}. "
+            "To look at its message, pass match=."
+        )
 
 
 def _exception_text(exception: Any, match: str | re.Pattern[str] | None) -> str:

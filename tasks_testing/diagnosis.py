@@ -29,13 +29,20 @@ def expected_text(expected: Expectation) -> str:
 
 
 def not_enqueued(
-    expected: Expectation, records: Sequence[TaskRecord], vanished: Sequence[TaskRecord]
+    expected: Expectation,
+    times: int | None,
+    records: Sequence[TaskRecord],
+    vanished: Sequence[TaskRecord],
 ) -> str:
     """For assert_enqueued that found no match among ``records``; others no worker will see."""
     reasons = undone(expected, vanished)
     others = [*records, *(record for record in vanished if not expected.matches(record))]
     of_task = [record for record in others if expected.is_for(record.task)]
-    lines = [f"Expected {expected_text(expected)} to be enqueued, but it was not.", *reasons]
+    how_often = "" if times is None else f" {count_text(times)}"
+    lines = [
+        f"Expected {expected_text(expected)} to be enqueued{how_often}, but it was not.",
+        *reasons,
+    ]
     if of_task:
         lines += ["", *near_misses(expected, of_task)]
     elif others and not reasons:
@@ -47,14 +54,16 @@ def not_enqueued(
     return "\n".join(lines)
 
 
-def near_misses(expected: Expectation, of_task: Sequence[TaskRecord]) -> list[str]:
+def near_misses(
+    expected: Expectation, of_task: Sequence[TaskRecord], *, also: str = ""
+) -> list[str]:
     """Calls of the right task with a diff of the asserted fields, the closest first."""
     scored = sorted(
         ((expected.mismatches(record), record) for record in of_task), key=lambda pair: len(pair[0])
     )
     plural = len(of_task) > 1
     lines = [
-        f"{task_path(expected.task)} was enqueued {count_text(len(of_task))}, "
+        f"{task_path(expected.task)} was {also}enqueued {count_text(len(of_task))}, "
         f"but {'each call differs' if plural else 'the call differs'}:"
     ]
     for mismatches, record in scored[:SHOWN]:
@@ -149,7 +158,7 @@ def wrong_count(
         if expected.is_for(record.task) and not expected.matches(record)
     ]
     if others and len(matching) < times:
-        lines += ["", *near_misses(expected, others)]
+        lines += ["", *near_misses(expected, others, also="also " if matching else "")]
     lines += undone(expected, undecided)
     if len(matching) < times:
         lines += callbacks_waiting()
@@ -236,6 +245,8 @@ def state_text(record: TaskRecord) -> str:
         parts.append(last_line(record.errors[-1].traceback))
     if record.attempts > 1 or (record.errors and not record.is_finished):
         parts.append(f"attempt {record.attempts}")
+    if record.priority:
+        parts.append(f"priority {record.priority}")
     if record.queue_name != "default":
         parts.append(f"queue {record.queue_name}")
     if record.backend != "default":

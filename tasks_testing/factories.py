@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from tasks_database.engine import JobStatus
 
-from .example import altered, example_task
 from .framework import TaskError, TaskResult
+from .generation.example_task import altered, example_task
+from .generation.lives import LIFE_FIELDS, ImpossibleLife, Life, check_values, live
 from .journal import Entry
-from .lives import LIFE_FIELDS, ImpossibleLife, Life, check_values, live
 from .matching import require_task
 from .record import RECORD_FIELDS, TaskRecord, TransactionInfo, record_of
 from .results import result_of
@@ -38,7 +38,7 @@ except ModuleNotFoundError as missing:
         name="factory",
     ) from None
 
-from . import filling  # Needs factory_boy itself.
+from .generation import filling  # Needs factory_boy itself.
 
 __all__ = ["ImpossibleLife", "TaskErrorFactory", "TaskRecordFactory", "TaskResultFactory"]
 

@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from tasks_database.engine import JobStatus
 
-from .example import EXAMPLE_WITH_RETRIES, altered
 from .framework import Task, TaskError, TaskResult
-from .lives import Life, check_values, ended_without_error, expected_time, live, moment
+from .generation.example_task import EXAMPLE_WITH_RETRIES, altered
+from .generation.lives import Life, check_values, ended_without_error, expected_time, live, moment
 from .matching import require_task
 from .record import TaskRecord, TransactionInfo, record_of
 from .results import result_of
@@ -36,8 +36,8 @@ except ModuleNotFoundError as missing:
     ) from None
 
 # These need Hypothesis themselves.
-from .calls import Call, StrategyError, calls, returned_by
-from .hints import ANY, TEXT
+from .generation.calls import Call, StrategyError, calls, returned_by
+from .generation.hints import ANY, TEXT
 
 __all__ = [
     "StrategyError",

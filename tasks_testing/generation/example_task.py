@@ -7,8 +7,7 @@ from typing import Any, Final
 from tasks_database.engine import Task as EngineTask
 from tasks_database.engine import exponential
 from tasks_database.engine.policies import DEFAULT_MAX_ATTEMPTS, DEFAULT_MAX_RESCUES
-
-from .framework import (
+from tasks_testing.framework import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_PRIORITY,
     DEFAULT_TASK_QUEUE_NAME,

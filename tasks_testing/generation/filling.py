@@ -12,9 +12,9 @@ from factory.errors import CyclicDefinitionError
 from factory.random import randgen
 
 from tasks_database.engine import JobStatus
+from tasks_testing.framework import Task, TaskError
 
-from .example import EXAMPLE_WITH_RETRIES, altered, example_task
-from .framework import Task, TaskError
+from .example_task import EXAMPLE_WITH_RETRIES, altered, example_task
 from .lives import ended_without_error, moment
 
 _FIRST_MOMENT: Final = datetime(2025, 1, 1)  # noqa: DTZ001 - moment() gives it its time zone

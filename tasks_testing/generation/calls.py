@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tasks_database.engine import decode
 from tasks_database.engine.binding import call_signature
+from tasks_testing.exceptions import TasksTestingError
+from tasks_testing.framework import Task
 
-from .exceptions import TasksTestingError
-from .framework import Task
 from .hints import ANY, CannotDraw, Strategy, from_hint
 from .lives import payload_of
 

@@ -25,13 +25,12 @@ from tasks_database.engine.lifecycle import (
     start,
     succeed,
 )
-
-from .exceptions import TasksTestingError
-from .framework import Task, TaskError
-from .journal import Entry
-from .matching import require_task
-from .memory_store import MemoryStore
-from .transactions import TransactionMark, TransactionState
+from tasks_testing.exceptions import TasksTestingError
+from tasks_testing.framework import Task, TaskError
+from tasks_testing.journal import Entry
+from tasks_testing.matching import require_task
+from tasks_testing.memory_store import MemoryStore
+from tasks_testing.transactions import TransactionMark, TransactionState
 
 
 class ImpossibleLife(TasksTestingError, ValueError):  # noqa: N818 - the name says what was asked
