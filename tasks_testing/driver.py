@@ -190,7 +190,7 @@ class Drain:
             around += errors
             return
         for other in errors[1:]:
-            errors[0].add_note(f"Another task failed too: {other!r}")
+            errors[0].add_note(f"Another task failed too: {_safe_repr(other)}")
         raise errors[0]
 
     def _check_limits(self, entry: Entry, job: Job) -> None:
@@ -241,6 +241,13 @@ def _once(jobs: Sequence[Job]) -> Callable[[int], Sequence[Job]]:
 def sender_of(entry: Entry) -> type:
     """Who sends the signals of this entry: the class of its backend, as in Django."""
     return type(task_backends[entry.task.backend])
+
+
+def _safe_repr(exception: BaseException) -> str:
+    try:
+        return repr(exception)
+    except Exception:  # noqa: BLE001 - as below
+        return f"{type(exception).__name__}, whose __repr__ raised"
 
 
 def _message(exception: BaseException) -> str:

@@ -54,6 +54,7 @@ def run_body(entry: Entry, job: Job, *, sender: type, result: TaskResult) -> Out
 
 
 def _call(entry: Entry, result: TaskResult) -> object:
+    __tracebackhide__ = True  # pytest.fail() in a body is shown where it was called.
     task = entry.task
     # Decoded for each attempt, as a worker does: what a body did to its arguments is gone.
     args, kwargs = decode(entry.job.payload)

@@ -207,12 +207,17 @@ def test_hostile_exceptions_do_not_break_the_report(project):
         @task
         def hostile():
             raise Hostile
+
+        @task
+        def parent():
+            hostile.enqueue()
+            raise Hostile
         """,
     )
     result = project.pytest(
         test_hostile="""
             import pytest
-            from shop.hostile import hostile
+            from shop.hostile import hostile, parent
             from tasks_testing import report
 
             class Callback:
@@ -229,6 +234,10 @@ def test_hostile_exceptions_do_not_break_the_report(project):
             def test_raised():
                 hostile.enqueue()
 
+            @pytest.mark.tasks(mode="immediate")
+            def test_two_at_once():
+                parent.enqueue()
+
             def test_waiting_callback(db, task_queue):
                 from django.db import transaction
                 with transaction.atomic():
@@ -242,7 +251,7 @@ def test_hostile_exceptions_do_not_break_the_report(project):
                 assert 0
         """
     )
-    result.assert_outcomes(failed=4)
+    result.assert_outcomes(failed=5)
     assert "INTERNALERROR" not in text_of(result)
     assert tasks_of(result, "test_recorded")[1:] == [
         "#1 shop.hostile.hostile()  FAILED",
@@ -250,6 +259,10 @@ def test_hostile_exceptions_do_not_break_the_report(project):
         "   attempt 1 at +00:00:00 raised Hostile: <its __str__ raised>",
     ]
     assert "#1 shop.hostile.hostile()  FAILED" in tasks_of(result, "test_raised")
+    assert "#2 shop.hostile.hostile()  FAILED" in tasks_of(result, "test_two_at_once")
+    assert "Another task failed too: Hostile, whose __repr__ raised" in section(
+        result, "test_two_at_once"
+    )
     assert tasks_of(result, "test_a_report_that_cannot_be_made") == [
         "The tasks of this test could not be listed: TypeError."
     ]
