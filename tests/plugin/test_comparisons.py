@@ -73,7 +73,7 @@ def test_records_and_tasks_are_compared_in_words(project):
         """
     )
     ran = "shop.tasks.add(1, b=2)  [SUCCESSFUL] from test_compare.py:15"
-    failed = "shop.tasks.boom()  [FAILED, ValueError: no paper] from test_compare.py:16"
+    failed = "shop.tasks.boom()  [FAILED, ValueError: no paper, priority 3] from test_compare.py:16"
     expected = {
         "empty": [
             "assert 2 tasks == no tasks",

@@ -314,7 +314,7 @@ def test_strictness_counts_as_the_test_s_own_failure(project, runner):
         result.assert_outcomes(passed=5, failed=5, skipped=2, xfailed=1, errors=1)
     else:
         result = run_with_django(project)
-        assert "Ran 12 tests" in text_of(result)
+        assert "Found 13 test(s)." in text_of(result)
         assert "FAILED (failures=4, errors=2, skipped=2, expected failures=1)" in text_of(result)
     told = text_of(result)
     assert told.count("Tasks that never ran (strict: never_run):") == 1
