@@ -129,10 +129,11 @@ def callbacks_waiting() -> list[str]:
     ]
     if not waiting:
         return []
+    more = f" and {len(waiting) - SHOWN} more" if len(waiting) > SHOWN else ""
     return [
         "",
         f"{len(waiting)} transaction.on_commit callback{'s have' if len(waiting) > 1 else ' has'} "
-        f"not run: {', '.join(waiting[:SHOWN])}{', ...' if len(waiting) > SHOWN else ''}.",
+        f"not run: {', '.join(waiting[:SHOWN])}{more}.",
         "They run when the outermost atomic() block of the code under test ends. Without the "
         "task_queue fixture (or with on_commit=False) a TestCase never commits: use "
         "captureOnCommitCallbacks(execute=True).",
@@ -158,7 +159,7 @@ def wrong_count(
         if expected.is_for(record.task) and not expected.matches(record)
     ]
     if others and len(matching) < times:
-        lines += ["", *near_misses(expected, others, also="also " if matching else "")]
+        lines += ["", *near_misses(expected, others, also="also ")]
     lines += undone(expected, undecided)
     if len(matching) < times:
         lines += callbacks_waiting()
@@ -176,9 +177,8 @@ def ran_wrong_count(
     have = (
         "none has" if not matching else f"{len(matching)} ha{'s' if len(matching) == 1 else 've'}"
     )
-    lines = [
-        f"Expected {expected_text(expected)} to have {what} {count_text(times)}, but {have}.",
-    ]
+    wanted = f"to have {what} {count_text(times)}" if times else f"to have {what}"
+    lines = [f"Expected {'' if times else 'no '}{expected_text(expected)} {wanted}, but {have}."]
     if of_task:
         lines += [f"Of {task_path(expected.task)} there is:", *bullet_list(of_task)]
     return "\n".join(lines)
