@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks recording`` measures what the project promises about speed."""
