@@ -8,6 +8,7 @@ class CheckoutTests(TaskTestMixin, TestCase):
 
 import sys
 import unittest
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
@@ -51,7 +52,9 @@ class TaskTestMixin(_Base):
         if result is None:
             result = self.defaultTestResult()
         try:
-            with self._new_queue() as self.task_queue:
+            # Where nobody else keeps the test's tasks, for a report, the next test begins empty.
+            forgetting = nullcontext() if journal.keeps_everything else journal.disowned()
+            with forgetting, self._new_queue() as self.task_queue:
                 super().run(result)
                 self.task_queue.strictness_problem()  # Told by now, or not to be told.
         except Exception:  # noqa: BLE001 - as Django does with errors around a test

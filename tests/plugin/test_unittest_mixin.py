@@ -20,6 +20,7 @@ TESTS = """
     from shop.tasks import add, boom, mail, order, wait
     from tasks_testing import NotRecording, TaskQueue
     from tasks_testing.backends import ImmediateBackend
+    from tasks_testing.journal import journal
     from tasks_testing.unittest import TaskTestMixin
 
     IMMEDIATE = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
@@ -121,6 +122,7 @@ TESTS = """
         def test_nothing_is_left(self):
             assert timezone.now().year < 2040
             assert type(task_backends["default"]).__name__ == EXPECTED
+            assert journal.is_empty
 """
 
 # Django hands no IsolatedAsyncioTestCase to other processes.
