@@ -274,6 +274,12 @@ def test_the_right_call_in_a_block_that_was_rolled_back(task_queue, db):
     ]
 
 
+def test_the_right_call_that_was_rolled_back_beside_other_tasks(task_queue, db):
+    tasks.when.enqueue()
+    rolled_back(lambda: tasks.add.enqueue(1, 2))
+    assert len(message(lambda: task_queue.assert_enqueued(tasks.add))) == 3
+
+
 def test_many_calls_that_were_rolled_back_are_cut(task_queue, db):
     for _ in range(7):
         rolled_back(lambda: tasks.add.enqueue(1, 2))
@@ -415,6 +421,18 @@ def test_what_waits_for_its_time(task_queue):
         "from HERE",
         "Nothing has run it yet: call task_queue.advance() to its due time first.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("wait", "text"),
+    [
+        (timedelta(days=2, seconds=0.6), "2 days 0:00:01"),
+        (timedelta(milliseconds=5), "0:00:00.005000"),
+    ],
+)
+def test_how_long_something_waits(task_queue, wait, text):
+    tasks.when.using(run_after=START + wait).enqueue()
+    assert f", in {text}]" in message(lambda: task_queue.assert_ran(tasks.when))[-2]
 
 
 def test_what_ran_in_another_way(task_queue):
