@@ -58,6 +58,7 @@ class TasksSession:
     def end(self) -> None:
         """Give the project its own backends back."""
         clock.stop()
+        journal.reset()
         self._stack.close()
 
     # -- one test --------------------------------------------------------------------------
@@ -90,14 +91,8 @@ class TasksSession:
         )
         names.insert(place, "task_queue")
 
-    @contextmanager
-    def around(self, item: pytest.Item) -> Iterator[None]:
+    def around(self, item: pytest.Item) -> AbstractContextManager[None]:
         """The whole test, with the project's own backends where its marker says off."""
-        with self._project_backends(item):
-            yield
-        journal.reset()
-
-    def _project_backends(self, item: pytest.Item) -> AbstractContextManager[None]:
         if self._original is not None and _options(item).get("mode") == "off":
             return tasks_setting(self._original)
         return nullcontext()

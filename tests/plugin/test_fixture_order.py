@@ -28,6 +28,8 @@ def test_tasks_of_fixtures(project):
                 add.enqueue(request.param)
                 return request.param
 
+            add.enqueue(0)  # While the module is imported, before any test.
+
             def enqueued(task_queue):
                 return [record.args[0] for record in task_queue.records]
 

@@ -131,18 +131,22 @@ def test_a_production_backend_that_cannot_be_built_is_warned_about(project):
     project.write("settings.py", settings.replace("shop.backends.Production", "shop.absent.Queue"))
     result = project.pytest(
         test_absent="""
-            import warnings
             import pytest
+            from django.tasks.exceptions import InvalidTask
 
             with pytest.warns(UserWarning, match="shop.absent.Queue .* could not be built"):
                 from shop.tasks import add
+
+            def test_its_queues_hold():
+                with pytest.raises(InvalidTask, match="'default', 'slow'"):
+                    add.using(queue_name="fast")
 
             def test_it_records_all_the_same(task_queue):
                 add.enqueue(1)
                 task_queue.assert_enqueued(add, times=1)
         """
     )
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=2)
 
 
 def test_a_project_that_records_already_keeps_its_backends(project):

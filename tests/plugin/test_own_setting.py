@@ -84,6 +84,12 @@ def test_own_settings_win_and_nothing_leaks(project):
                 def test_one(self):
                     assert path() == DJANGOS
 
+            @pytest.mark.tasks(mode="immediate")
+            @override_settings(TASKS=IMMEDIATE)
+            class OverTheMarkerOfAClass(SimpleTestCase):
+                def test_one(self):
+                    assert path() == DJANGOS
+
             class OfTheMethod(SimpleTestCase):
                 def test_two(self):
                     with self.settings(TASKS=IMMEDIATE):
@@ -105,8 +111,8 @@ def test_own_settings_win_and_nothing_leaks(project):
                 pass
         """,
     )
-    result.assert_outcomes(passed=13)
-    assert sum("CLEAN" in line for line in result.outlines) == 13
+    result.assert_outcomes(passed=14)
+    assert sum("CLEAN" in line for line in result.outlines) == 14
 
 
 def test_verbs_say_that_nothing_records(project):
