@@ -70,7 +70,7 @@ def near_misses(
         lines.append(f"  {record}")
         transaction = record.transaction
         trouble = "" if transaction.committed else f", transaction {transaction.state.value}"
-        lines.append(f"    enqueued from {record.enqueued_from}{trouble}")
+        lines.append(f"    enqueued from {record.place}{trouble}")
         lines += [f"    {line}" for mismatch in mismatches for line in diff(mismatch, record)]
     if len(scored) > SHOWN:
         lines.append(f"  ... and {len(scored) - SHOWN} more")
@@ -103,7 +103,7 @@ def undone(expected: Expectation, candidates: Iterable[TaskRecord]) -> list[str]
     for record in candidates:
         if not expected.matches(record):
             continue
-        where = f"{record} was enqueued from {record.enqueued_from}"
+        where = f"{record} was enqueued from {record.place}"
         if record.transaction.state is TransactionState.ROLLED_BACK:
             lines.append(
                 f"{where}, but inside a transaction that was rolled back, so it does not count. "
@@ -231,7 +231,7 @@ def bullet_list(records: Sequence[TaskRecord]) -> list[str]:
 
 def record_line(record: TaskRecord) -> str:
     """One line on a task: the call, its state, its options that are not defaults, its origin."""
-    return f"{record}  [{state_text(record)}] from {record.enqueued_from}"
+    return f"{record}  [{state_text(record)}] from {record.place}"
 
 
 def state_text(record: TaskRecord) -> str:
@@ -285,11 +285,11 @@ def limit_message(drain: "Drain", entry: Entry, why: str) -> str:
     if record.attempts > 1:
         how = f"it is retried (attempt {record.attempts})"
     elif record.parent is None:
-        how = f"it was enqueued from {record.enqueued_from}"
+        how = f"it was enqueued from {record.place}"
     elif record.parent.task.func == record.task.func:
-        how = f"it enqueues itself at {record.enqueued_from}"
+        how = f"it enqueues itself at {record.place}"
     else:
-        how = f"{task_path(record.parent.task)} enqueues it at {record.enqueued_from}"
+        how = f"{task_path(record.parent.task)} enqueues it at {record.place}"
     ran = f"ran {count_text(runs)}" if runs else "has not run"
     return (
         f"{drain.verb}() stopped at {shown_value(clock.now())}: {why}. "

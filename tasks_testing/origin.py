@@ -44,10 +44,18 @@ _MACHINERY = (
     "<frozen ",
 )
 _is_machinery: dict[str, bool] = {}
+_LOOP_STEP = asyncio.Handle._run.__code__  # noqa: SLF001 - no other sign
+
+# For messages, where there is no call site.
+UNKNOWN_PLACE = "an unknown place"
 
 
 def caller_origin() -> Origin | None:
-    """The line of user code that is being executed, or None where there is none (a bare thread)."""
+    """The line of user code that is being executed, or None where there is none.
+
+    There is none in a thread, or an asyncio task, that runs nothing but the machinery: whoever
+    started it is not on the stack, and the code that runs the event loop is no call site.
+    """
     frame = sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads every source file: 1000 times slower
     while frame is not None:
         filename = frame.f_code.co_filename
@@ -56,6 +64,8 @@ def caller_origin() -> Origin | None:
             machinery = _is_machinery[filename] = filename.startswith(_MACHINERY)
         if not machinery:
             return Origin(filename, frame.f_lineno)
+        if frame.f_code is _LOOP_STEP:
+            return None
         frame = frame.f_back  # type: ignore[assignment]
     return None
 

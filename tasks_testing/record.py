@@ -10,7 +10,7 @@ from tasks_database.engine.binding import call_signature
 
 from .framework import Task, TaskError
 from .journal import Entry
-from .origin import origin_text
+from .origin import UNKNOWN_PLACE, origin_text
 from .transactions import TransactionState
 
 
@@ -108,11 +108,16 @@ class TaskRecord:
         """Ready or deferred: it will run unless something happens."""
         return self.status.is_pending
 
+    @property
+    def place(self) -> str:
+        """``enqueued_from`` for messages: words where there is none, as in a bare thread."""
+        return self.enqueued_from or UNKNOWN_PLACE
+
     def __str__(self) -> str:
         return call_text(self.task, self.args, self.kwargs)
 
     def __repr__(self) -> str:
-        return f"<TaskRecord {self} {self.status} enqueued from {self.enqueued_from}>"
+        return f"<TaskRecord {self} {self.status} enqueued from {self.place}>"
 
 
 RECORD_FIELDS = tuple(field.name for field in fields(TaskRecord))

@@ -8,7 +8,7 @@ from tasks_database.engine import Job
 
 from .framework import DEFAULT_TASK_QUEUE_NAME
 from .journal import Attempt, Entry
-from .origin import origin_text
+from .origin import UNKNOWN_PLACE, origin_text
 from .record import call_text
 
 
@@ -39,7 +39,7 @@ def _events(entries: Iterable[Entry], start: datetime) -> Iterable[Event]:
         job = entry.job
         label = labels[entry.job_id]
         parent = labels.get(entry.parent.job_id) if entry.parent is not None else None
-        details = [f"from {origin_text(entry.origin)}"]
+        details = [f"from {origin_text(entry.origin) or UNKNOWN_PLACE}"]
         if parent is not None:
             details.append(f"by {parent}")
         if job.run_after is not None:
@@ -62,7 +62,9 @@ def _attempt_text(attempt: Attempt, job: Job) -> str:
     which = f"attempt {attempt.number} " if job.max_attempts > 1 else ""
     if attempt.exception_class is None:
         return f"{which}succeeded"
-    message = f": {attempt.message}" if attempt.message else ""
+    # One line an event, and no details of a database's message, which differ from run to run.
+    lines = attempt.message.strip().splitlines()
+    message = f": {lines[0]}" if lines else ""
     given_up = attempt.number == job.attempts and job.status.is_final
     ending = "failed for good" if given_up else "will be retried"
     return f"{which}raised {attempt.exception_class.__name__}{message}, {ending}"
