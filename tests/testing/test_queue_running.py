@@ -1,6 +1,7 @@
 """The verbs that run tasks where time stands: what runs, in which order, and what they tell."""
 
 import asyncio
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -595,6 +596,40 @@ def test_what_a_nested_queue_left_is_run_by_the_one_around(task_queue):
     with TaskQueue():
         when("left")
     assert labels(task_queue.run_due().succeeded) == ["left"]
+
+
+def test_without_a_queue_a_backend_freezes_the_clock_until_it_is_cleared():
+    before = timezone.now()
+    assert timezone.now() != before
+    default_task_backend.advance(hours=1)
+    assert timezone.now() == timezone.now() > before
+    default_task_backend.clear()
+    assert timezone.now() < before + timedelta(hours=1)
+
+
+# Threads
+
+
+def test_threads_enqueue_while_a_verb_runs_tasks(task_queue):
+    threads = 4
+    each = 150
+    barrier = threading.Barrier(threads + 1)
+
+    def enqueue(thread):
+        barrier.wait()
+        for number in range(each):
+            tasks.when.using(priority=number % 3).enqueue(f"{thread}-{number}")
+
+    workers = [threading.Thread(target=enqueue, args=[number]) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    barrier.wait()
+    ran = []
+    while any(worker.is_alive() for worker in workers):
+        ran += labels(task_queue.run_due().succeeded)
+    ran += labels(task_queue.run_due().succeeded)
+    assert len(ran) == len(set(ran)) == threads * each
+    assert len(task_queue.finished) == threads * each
 
 
 # Async twins

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from tasks_database.engine import exponential
-from tasks_testing import ClockError, LimitReached, TaskQueue
+from tasks_testing import ClockError, LimitReached, TaskQueue, driver
 from tests.app import tasks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -275,6 +275,20 @@ def test_an_endless_chain_at_one_instant_stops_there(task_queue):
     with pytest.raises(LimitReached):
         task_queue.advance(hours=1)
     assert minute(task_queue.now) == 10
+
+
+def test_a_chain_is_stopped_at_last_even_where_time_passes(task_queue, monkeypatch):
+    monkeypatch.setattr(driver, "CHAIN_LIMIT", 50)
+
+    def body():
+        tasks.perform.using(run_after=timezone.now() + MINUTE).enqueue(name)
+
+    name = tasks.body(body)
+    tasks.perform.enqueue(name)
+    with pytest.raises(LimitReached, match=r"advance\(\) .*: 50 runs led to one another\. tests"):
+        task_queue.advance(days=1)
+    assert minute(task_queue.now) == 50
+    assert len(task_queue.advance(minutes=60, limit=100).ran) == 61
 
 
 # jump

@@ -9,6 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from django.tasks import default_task_backend
+from django.tasks.backends.dummy import DummyBackend
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.test import TestCase, TransactionTestCase, override_settings
 
@@ -199,6 +200,39 @@ def test_expect_looks_when_its_block_has_ended(queue, transactional):
         with queue.expect(tasks.add) as expected, transaction.atomic():
             tasks.add.enqueue(1, 2)
         assert expected.record.transaction.committed
+
+
+class Outside(DummyBackend):
+    transactional = False
+
+
+class Inside(DummyBackend):
+    transactional = True
+
+
+@pytest.mark.parametrize(
+    ("production", "options", "expected"),
+    [
+        ("Inside", {}, True),
+        ("Outside", {}, False),
+        ("Outside", {"transactional": True}, True),
+        ("Inside", {"transactional": False}, False),
+    ],
+)
+def test_the_mirrored_backend_says_whether_it_takes_part(queue, production, options, expected):
+    mirrored = {"BACKEND": f"{__name__}.{production}", "OPTIONS": options}
+    entry = {"BACKEND": "tasks_testing.backends.DummyBackend", "OPTIONS": {"mirror": mirrored}}
+    with override_settings(TASKS={"default": entry}):
+        roll_back(lambda: tasks.add.enqueue(1, 2))
+        assert (queue.records == []) == expected
+
+
+def test_the_test_settings_may_know_better_than_the_mirrored_backend(queue):
+    options = {"mirror": {"BACKEND": f"{__name__}.Outside"}, "transactional": True}
+    entry = {"BACKEND": "tasks_testing.backends.DummyBackend", "OPTIONS": options}
+    with override_settings(TASKS={"default": entry}):
+        roll_back(lambda: tasks.add.enqueue(1, 2))
+        assert queue.records == []
 
 
 def test_another_database_does_not_count(queue):

@@ -155,6 +155,7 @@ def test_records_read_well(task_queue):
         (["a", "b", "c"], {}, {"to": "a", "subjects": ["b", "c"]}),
         (["a"], {"urgent": True}, {"to": "a", "urgent": True}),
         (["a"], {"cc": "b", "bcc": "c"}, {"to": "a", "cc": "b", "bcc": "c"}),
+        ([{"name": "a"}], {"cc": {"x": 1}}, {"to": {"name": "a"}, "cc": {"x": 1}}),
         (["a"], {"headers": {"cc": "b"}}, {"to": "a", "headers": {"cc": "b"}}),
         (["a", "b"], {"cc": "c"}, {"to": "a", "subjects": ["b"], "cc": "c"}),
     ],
