@@ -52,10 +52,7 @@ def _recording_entry(entry: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
     # Without a BACKEND there is nothing to mirror, and Django's own error is the clearest.
     if _records(entry) or "BACKEND" not in entry:
         return dict(entry)
-    mirrored: dict[str, Any] = {"BACKEND": _PATHS[mode], "OPTIONS": {"mirror": dict(entry)}}
-    if "QUEUES" in entry:
-        mirrored["QUEUES"] = entry["QUEUES"]
-    return mirrored
+    return {"BACKEND": _PATHS[mode], "OPTIONS": {"mirror": dict(entry)}}
 
 
 def _records(entry: Mapping[str, Any]) -> bool:

@@ -17,6 +17,17 @@ FILES = {
         ALLOWED_HOSTS = ["*"]
         STATIC_URL = "/static/"
         DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+        if os.environ.get("TESTS_DATABASE") == "postgresql":
+            DATABASES["default"] = {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": os.environ.get("PGDATABASE", "postgres"),
+                "HOST": os.environ.get("PGHOST", "127.0.0.1"),
+                "PORT": os.environ.get("PGPORT", "5432"),
+                "USER": os.environ.get("PGUSER", "postgres"),
+                "PASSWORD": os.environ.get("PGPASSWORD", ""),
+                # Runs beside one another, and beside the run that started them.
+                "TEST": {"NAME": f"test_plugin_{os.getpid()}"},
+            }
         TASKS = {
             "default": {"BACKEND": "shop.backends.Production", "QUEUES": ["default", "slow"]},
             "mail": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"},
