@@ -193,6 +193,8 @@ def _plain(moment: datetime) -> datetime:
 
     The class is taken from the value's own bases: freezegun replaces this module's `datetime`.
     """
+    if type(moment).__module__ == "datetime":
+        return moment
     plain_class = next(base for base in type(moment).__mro__ if base.__module__ == "datetime")
     return cast(
         datetime,

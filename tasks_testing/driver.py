@@ -1,20 +1,24 @@
 """Carries out what the engine's Worker decides, in memory, one task at a time."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
 
-from tasks_database.engine import Job, Worker, policy_of
+from tasks_database.engine import Job, Policy, Worker
+from tasks_database.engine.lifecycle import start
 from tasks_database.engine.worker import (
     Acknowledge,
     Claim,
+    Outcome,
     Promote,
     Raised,
     Run,
     Settled,
     Wait,
+    settle,
 )
 
 from .clock import clock
@@ -40,6 +44,24 @@ _unraised: ContextVar[list[BaseException] | None] = ContextVar(
 )
 
 
+class Finish(Protocol):
+    """How an attempt is settled: by a Worker, which keeps count, or by `settle` alone."""
+
+    def __call__(
+        self, job: Job, outcome: Outcome, /, *, policy: Policy, now: datetime
+    ) -> Settled: ...
+
+
+class _Run(NamedTuple):
+    """One attempt that was made, before it is acknowledged."""
+
+    entry: Entry
+    settled: Settled
+    result: TaskResult
+    sender: type
+    finished_at: datetime
+
+
 @dataclass(slots=True, repr=False)
 class Drain:
     """One verb's run of tasks: whose tasks, how many at most, and what came of them.
@@ -47,77 +69,84 @@ class Drain:
     verb: for messages.
     backends: the aliases to work for; None is all.
     limit: how many attempts may be made in all; None is no limit.
+    sender: who sends the signals, where that is known: the class of the backend, as in Django.
     """
 
     verb: str
     backends: Collection[str] | None = None
     limit: int | None = None
     on_error: OnError = "raise"
+    sender: type | None = None
     entries: list[Entry] = field(default_factory=list)  # One for each attempt that was made.
     settled: list[Job] = field(default_factory=list)  # The job after that attempt.
     runs: Counter[str] = field(default_factory=Counter)
     errors: list[BaseException] = field(default_factory=list)  # Final failures, not yet raised.
     chains: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def run_ready(self) -> None:
-        """Run what is due now, and what that enqueues or retries without delay, to the end."""
-        __tracebackhide__ = True
-        self._drive(
-            lambda limit: journal.store.claim(
-                worker_id=WORKER_ID, limit=limit, now=clock.now(), backends=self.backends
-            ),
-        )
-
     def run_one(self) -> None:
         """Run one attempt of the next due task, if there is any."""
         __tracebackhide__ = True
-        journal.store.promote(now=clock.now(), backends=self.backends)
-        claimed = journal.store.claim(
-            worker_id=WORKER_ID, limit=1, now=clock.now(), backends=self.backends
-        )
-        self._drive(_once(claimed))
+        now = clock.now()
+        journal.store.promote(now=now, backends=self.backends)
+        for job in journal.store.claim(
+            worker_id=WORKER_ID, limit=1, now=now, backends=self.backends
+        ):
+            self._run_claimed(job, now)
 
     def run_job(self, job_id: str, *, result: TaskResult | None = None, once: bool = False) -> None:
-        """Run this job now, out of turn, until it is final or must wait; ``once``: one attempt."""
+        """Run this job now, out of turn, until it is final or must wait; ``once``: one attempt.
+
+        No worker decides here: there is nothing to choose from.
+        """
         __tracebackhide__ = True
+        while jobs := journal.store.claim_job(job_id, worker_id=WORKER_ID):
+            job = self._run_claimed(jobs[0], clock.now(), result)
+            if once or job.status.is_final:
+                return
 
-        def claim(_limit: int) -> Sequence[Job]:
-            return journal.store.claim_job(job_id, worker_id=WORKER_ID)
+    def _run_claimed(self, claimed: Job, now: datetime, result: TaskResult | None = None) -> Job:
+        __tracebackhide__ = True
+        run = self._run(start(claimed, now=now), settle, result)
+        if journal.store.acknowledge((run.settled.job,)):
+            self._acknowledged(run)
+        return run.settled.job
 
-        self._drive(_once(claim(1)) if once else claim, result=result)
-
-    def _drive(
-        self,
-        claim: Callable[[int], Sequence[Job]],
-        *,
-        result: TaskResult | None = None,
-    ) -> None:
+    def run_ready(self) -> None:
+        """Run what is due now, and what that enqueues or retries without delay, to the end."""
         __tracebackhide__ = True
         worker = Worker(WORKER_ID, lease=None)
+        now = clock.now()  # Time passes in the bodies alone.
+
+        def finish(job: Job, outcome: Outcome, *, policy: Policy, now: datetime) -> Settled:
+            return worker.finished(job.id, outcome, policy=policy, now=now)
+
         while True:
-            for command in worker.poll(clock.now()):
+            for command in worker.poll(now):
                 match command:
                     case Promote():
-                        journal.store.promote(now=clock.now(), backends=self.backends)
+                        journal.store.promote(now=now, backends=self.backends)
                         # Time moves by verbs only: whoever moves it looks for what is due.
                         worker.promoted(next_due=None)
                     case Claim(limit):
-                        worker.claimed(claim(limit))
+                        worker.claimed(
+                            journal.store.claim(
+                                worker_id=WORKER_ID, limit=limit, now=now, backends=self.backends
+                            )
+                        )
                     case Run(job):
-                        attempt = self._run(worker, job, result)
+                        attempt = self._run(job, finish)
+                        now = attempt.finished_at
                     case Acknowledge(outcomes):
                         accepted = journal.store.acknowledge(outcomes)
                         worker.acknowledged()
                         if accepted:
-                            self._acknowledged(*attempt)
+                            self._acknowledged(attempt)
                     case Wait():
                         return
                     case _:  # pragma: no cover - a worker without a lease asks for nothing else
                         raise AssertionError(command)
 
-    def _run(
-        self, worker: Worker, job: Job, result: TaskResult | None
-    ) -> tuple[Entry, Settled, TaskResult]:
+    def _run(self, job: Job, finish: Finish, result: TaskResult | None = None) -> _Run:
         __tracebackhide__ = True
         entry = journal.get(job.id)
         assert entry is not None  # noqa: S101 - the journal keeps an entry for each stored job
@@ -125,39 +154,42 @@ class Drain:
         journal.store.start(job)
         if result is None:
             result = result_of(entry)
+        sender = self.sender or type(task_backends[job.backend])
         event = next_event()
         outer = _unraised.set([])
         try:
-            outcome = run_body(entry, job, sender=sender_of(entry), result=result)
+            outcome = run_body(entry, job, sender=sender, result=result)
             self.errors += _unraised.get() or ()
         finally:
             _unraised.reset(outer)
-        settled = worker.finished(job.id, outcome, policy=policy_of(entry.task), now=clock.now())
+        now = clock.now()
+        settled = finish(job, outcome, policy=entry.policy, now=now)
         raised = settled.outcome if isinstance(settled.outcome, Raised) else None
         entry.attempts.append(
             Attempt(
                 event=event,
                 number=job.attempts,
                 started_at=job.last_attempted_at or job.enqueued_at,
-                finished_at=clock.now(),
+                finished_at=now,
                 exception_class=type(raised.exception) if raised else None,
                 message=_message(raised.exception) if raised else "",
             )
         )
-        return entry, settled, result
+        return _Run(entry, settled, result, sender, now)
 
-    def _acknowledged(self, entry: Entry, settled: Settled, result: TaskResult) -> None:
+    def _acknowledged(self, run: _Run) -> None:
         """The attempt is stored: tell Django's listeners, and keep or raise the failure."""
         __tracebackhide__ = True
-        self.entries.append(entry)
-        self.settled.append(settled.job)
-        update_result(result, entry)
-        if settled.job.status.is_final:
-            self._announce(entry, settled, result)
+        self.entries.append(run.entry)
+        self.settled.append(run.settled.job)
+        update_result(run.result, run.entry)
+        if run.settled.job.status.is_final:
+            self._announce(*run)
         self._raise_errors()
 
-    def _announce(self, entry: Entry, settled: Settled, result: TaskResult) -> None:
-        sender = sender_of(entry)
+    def _announce(
+        self, entry: Entry, settled: Settled, result: TaskResult, sender: type, _: datetime
+    ) -> None:
         if not isinstance(settled.outcome, Raised):
             task_finished.send(sender=sender, task_result=result)
             return
@@ -228,19 +260,11 @@ def _at_once(entry: Entry, job: Job) -> bool:
     return job.run_after is None or job.run_after <= job.enqueued_at
 
 
-def _once(jobs: Sequence[Job]) -> Callable[[int], Sequence[Job]]:
-    """A source that hands out ``jobs`` at the first claim, and nothing afterwards."""
-    left = [jobs]
-
-    def claim(_limit: int) -> Sequence[Job]:
-        return left.pop() if left else ()
-
-    return claim
-
-
-def sender_of(entry: Entry) -> type:
-    """Who sends the signals of this entry: the class of its backend, as in Django."""
-    return type(task_backends[entry.task.backend])
+def _message(exception: BaseException) -> str:
+    try:
+        return str(exception)
+    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure itself
+        return "<its __str__ raised>"
 
 
 def _safe_repr(exception: BaseException) -> str:
@@ -248,10 +272,3 @@ def _safe_repr(exception: BaseException) -> str:
         return repr(exception)
     except Exception:  # noqa: BLE001 - as below
         return f"{type(exception).__name__}, whose __repr__ raised"
-
-
-def _message(exception: BaseException) -> str:
-    try:
-        return str(exception)
-    except Exception:  # noqa: BLE001 - a broken __str__ must not hide the failure itself
-        return "<its __str__ raised>"

@@ -10,9 +10,7 @@ from tasks_database.engine import (
     Job,
     PayloadError,
     TaskTimeout,
-    decode,
     encode,
-    policy_of,
     task_error,
 )
 from tasks_database.engine.worker import Outcome, Raised, Returned
@@ -57,10 +55,10 @@ def _call(entry: Entry, result: TaskResult) -> object:
     __tracebackhide__ = True  # pytest.fail() in a body is shown where it was called.
     task = entry.task
     # Decoded for each attempt, as a worker does: what a body did to its arguments is gone.
-    args, kwargs = decode(entry.job.payload)
+    args, kwargs = entry.call
     if task.takes_context:
         args.insert(0, TaskContext(task_result=result))
-    timeout = policy_of(task).timeout
+    timeout = entry.job.timeout
     if timeout is None or not iscoroutinefunction(task.func):
         return task.call(*args, **kwargs)
 
@@ -89,7 +87,7 @@ def _encode_return(entry: Entry, value: object) -> str:
 
 def describe_run(entry: Entry, job: Job) -> str:
     """The note on an exception: which task, enqueued where, which attempt."""
-    attempts = policy_of(entry.task).max_attempts
+    attempts = job.max_attempts
     where = origin_text(entry.origin) or "an unknown place"
     how = f"enqueued at {where}" if entry.enqueued else f"run by run_task() at {where}"
     return (

@@ -12,9 +12,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-from tasks_database.engine import Job
+from tasks_database.engine import Job, Policy, decode
 
 from .framework import Task
 from .memory_store import MemoryStore
@@ -25,8 +25,7 @@ next_event = count(1).__next__
 """Numbers what happens, in order: frozen clocks cannot tell what came first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One run of a body, for timelines and for matching exceptions."""
 
     event: int  # When it began; see next_event.
@@ -43,8 +42,7 @@ class Entry:
 
     job_id: str
     task: Task
-    args: list[Any]
-    kwargs: dict[str, Any]
+    policy: Policy
     origin: Origin | None
     parent: "Entry | None"
     mark: TransactionMark
@@ -65,6 +63,12 @@ class Entry:
         job = self.store.jobs.get(self.job_id) or self.forgotten
         assert job is not None  # noqa: S101 - `_Block.drop` alone takes jobs out of the store
         return job
+
+    @property
+    def call(self) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments as a worker gets them, decoded anew each time."""
+        args, kwargs = decode(self.job.payload)
+        return args, kwargs
 
     @property
     def is_rolled_back(self) -> bool:

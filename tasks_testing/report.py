@@ -61,7 +61,7 @@ def _entry_lines(number: int, entry: Entry, start: datetime, parent: int | None)
     by = "" if parent is None else f" by #{parent}"
     earlier = len(entry.attempts) - SHOWN_ATTEMPTS
     return [
-        f"#{number} {_short(call_text(entry.task, entry.args, entry.kwargs))}  {state}",
+        f"#{number} {_short(call_text(entry.task, *entry.call))}  {state}",
         f"   {verb} {offset_text(job.enqueued_at - start)} from {origin}{by}",
         *([f"   ... {earlier} earlier attempts ..."] if earlier > 0 else []),
         *(

@@ -9,6 +9,7 @@ from .journal import Entry
 def result_of(entry: Entry) -> TaskResult:
     """A new TaskResult of the entry as it is now."""
     job = entry.job
+    args, kwargs = entry.call
     result = TaskResult(
         task=entry.task,
         id=job.id,
@@ -17,8 +18,8 @@ def result_of(entry: Entry) -> TaskResult:
         started_at=job.started_at,
         last_attempted_at=job.last_attempted_at,
         finished_at=job.finished_at,
-        args=entry.args,
-        kwargs=entry.kwargs,
+        args=args,
+        kwargs=kwargs,
         backend=job.backend,
         errors=list(job.errors),
         worker_ids=list(job.worker_ids),

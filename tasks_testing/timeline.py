@@ -51,7 +51,7 @@ def _events(entries: Iterable[Entry], start: datetime) -> Iterable[Event]:
         if entry.is_rolled_back:
             details.append("transaction rolled back")
         verb = "enqueued" if entry.enqueued else "run_task"
-        call = call_text(entry.task, entry.args, entry.kwargs)
+        call = call_text(entry.task, *entry.call)
         yield Event(entry.event, job.enqueued_at, f"{label} {verb} {call}, {', '.join(details)}")
         for attempt in entry.attempts:
             text = f"{label} {entry.task.name} {_attempt_text(attempt, job)}"

@@ -12,7 +12,7 @@ A transition that is not in the picture raises IllegalTransition. Nothing here r
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -69,7 +69,8 @@ class IllegalTransition(Exception):  # noqa: N818 - the name says what happened
     """A job was asked for a step that its state does not allow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Without slots: `evolve` copies one dict in a third of the time that it takes to copy slots.
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """The engine's record of one enqueued task. Times are as Django's timezone.now() gives them."""
 
@@ -113,18 +114,19 @@ class Job:
         return (-self.priority, self.ready_since, self.sequence)
 
 
-_SET = {field.name: getattr(Job, field.name).__set__ for field in fields(Job)}
-_COPY = tuple((_SET[field.name], getattr(Job, field.name).__get__) for field in fields(Job))
-
-
 def evolve(job: Job, **changes: Any) -> Job:
-    """``dataclasses.replace`` for Job, only faster: every task that runs makes four of these."""
+    """``dataclasses.replace`` for Job, only faster: every task that runs makes four of these.
+
+    ``changes`` must be fields of Job; nothing checks that.
+    """
     new: Job = object.__new__(Job)
-    for put, get in _COPY:
-        put(new, get(job))
-    for name, value in changes.items():
-        _SET[name](new, value)
+    values = vars(new)
+    values.update(vars(job))
+    values.update(changes)
     return new
+
+
+_BLANK = Job(id="", task_path="", payload="", enqueued_at=datetime.min)  # noqa: DTZ901 - never seen
 
 
 def _require(job: Job, step: str, allowed: Iterable[JobStatus]) -> None:
@@ -157,24 +159,17 @@ def enqueue(
     ``options`` are further fields of Job: backend, queue_name, priority, max_attempts,
     max_rescues, timeout, sequence.
     """
-    if run_after is not None and run_after > now:
-        return Job(
-            id=id,
-            task_path=task_path,
-            payload=payload,
-            enqueued_at=now,
-            run_after=run_after,
-            status=JobStatus.DEFERRED,
-            due=run_after,
-            **options,
-        )
-    return Job(
+    waits = run_after is not None and run_after > now
+    return evolve(
+        _BLANK,
         id=id,
         task_path=task_path,
         payload=payload,
         enqueued_at=now,
         run_after=run_after,
-        ready_since=now,
+        status=JobStatus.DEFERRED if waits else JobStatus.READY,
+        due=run_after if waits else None,
+        ready_since=None if waits else now,
         **options,
     )
 

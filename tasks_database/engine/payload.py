@@ -28,6 +28,8 @@ def encode(value: Any, *, what: str) -> str:
     Raises PayloadError with the path inside the value, what is there, and what to pass instead.
     """
     __tracebackhide__ = True  # pytest shows the call instead
+    if value is None:
+        return "null"  # What most tasks return.
     try:
         return _encode(value, what)
     except RecursionError:
@@ -59,7 +61,7 @@ def _encode(value: Any, what: str) -> str:
 
 def decode(text: str) -> Any:
     """The value that `encode` was given."""
-    return _loads(text)
+    return None if text == "null" else _loads(text)
 
 
 def _survives(value: Any, decoded: Any) -> bool:

@@ -84,6 +84,8 @@ class Wait:
     until: datetime | None
 
 
+_PROMOTE = Promote()
+
 type Command = Promote | Claim | Run | Acknowledge | Release | Heartbeat | Rescue | Wait
 
 
@@ -261,7 +263,7 @@ class Worker:
             self._promoting = True
             self._may_be_due = False
             self._may_be_ready = True
-            yield Promote()
+            yield _PROMOTE
         room = self._concurrency + self._prefetch - len(self._running) - len(self._waiting)
         if room > 0 and not self._claiming and self._may_be_ready:
             self._claiming = True

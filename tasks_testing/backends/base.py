@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from tasks_database.engine import PayloadError, Policy, bind, decode, encode, policy_of
+from tasks_database.engine import PayloadError, Policy, bind, encode, policy_of
 from tasks_database.engine.lifecycle import enqueue
 from tasks_testing.clock import clock
 from tasks_testing.driver import OnError
@@ -187,7 +187,6 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         task, path, policy = known
         bind(task.func, args, kwargs, takes_context=task.takes_context, path=path)
         payload = _encode_call(task, args, kwargs)
-        stored_args, stored_kwargs = decode(payload)
         job = enqueue(
             id=secrets.token_hex(16),
             task_path=path,
@@ -204,8 +203,7 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         entry = Entry(
             job_id=job.id,
             task=task,
-            args=stored_args,
-            kwargs=stored_kwargs,
+            policy=policy,
             origin=origin,
             parent=current_entry.get(),
             mark=mark_enqueue(self._database),

@@ -44,7 +44,7 @@ class ImmediateBackend(RecordingBackend):
     def _after_enqueue(self, entry: Entry, result: TaskResult) -> None:
         __tracebackhide__ = True
         on_error: OnError = self.options.get("on_error") or active_on_error() or "record"
-        drain = Drain("enqueue", backends=self._backends, on_error=on_error)
+        drain = Drain("enqueue", self._backends, on_error=on_error, sender=type(self))
         try:
             drain.run_job(entry.job_id, result=result)
         finally:

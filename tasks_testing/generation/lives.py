@@ -14,7 +14,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.utils import timezone
 
-from tasks_database.engine import IllegalTransition, Job, JobStatus, bind, encode
+from tasks_database.engine import IllegalTransition, Job, JobStatus, bind, encode, policy_of
 from tasks_database.engine.lifecycle import (
     cancel,
     claim,
@@ -112,8 +112,7 @@ def live(life: Life, *, what: str) -> Entry:
     return Entry(
         job_id=job.id,
         task=task,
-        args=list(life.args),
-        kwargs=dict(life.kwargs),
+        policy=policy_of(task),
         origin=None,
         parent=None,
         mark=TransactionMark(TransactionState.AUTOCOMMIT),
