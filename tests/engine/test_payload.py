@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models import IntegerChoices, QuerySet, TextChoices
 from django.http import QueryDict
+from django.test.utils import isolate_apps
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 from hypothesis import example, given
@@ -255,6 +256,7 @@ def test_a_type_that_json_lacks_is_refused_with_its_path_and_a_remedy(value, sho
     )
 
 
+@isolate_apps("tests.app")
 def test_a_model_is_refused_without_a_query():
     """No database access is allowed in this test: the repr of either would need it."""
 
