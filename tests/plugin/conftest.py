@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from textwrap import dedent
 
 import pytest
@@ -114,8 +115,33 @@ FILES = {
 }
 
 
+# Runs tests as `manage.py test` does, in a Python where no test package can be imported.
+RUNNER = """
+    import os
+    import sys
+    from importlib.machinery import PathFinder
+
+    BLOCKED = {"pytest", "_pytest", "freezegun", "time_machine", "hypothesis", "factory",
+               "pytest_django", "pytest_django_tasks"}
+
+    class Finder(PathFinder):
+        @classmethod
+        def find_spec(cls, name, path=None, target=None):
+            return None if name in BLOCKED else PathFinder.find_spec(name, path, target)
+
+    sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
+    os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+    import django
+    django.setup()
+    from django.core.management import call_command
+
+    assert not BLOCKED & set(sys.modules)
+    call_command("test", *sys.argv[1:])
+"""
+
+
 class Project:
-    """The generated project. `write` adds or replaces files, `pytest` and `python` run in it."""
+    """The generated project: `write` adds files, `pytest`, `django` and `python` run in it."""
 
     def __init__(self, pytester, monkeypatch):
         self.pytester = pytester
@@ -147,6 +173,11 @@ class Project:
                 ours = ("pytest_django.plugin", "pytest_django_tasks.plugin")
                 options = (*(f"-p{name}" for name in ours), *options)
             return self.pytester.runpytest_subprocess(*options, timeout=100)
+
+    def django(self, *options):
+        """Run the tests there are with Django's own runner, without any test package."""
+        self.write("runner.py", RUNNER)
+        return self.pytester.run(sys.executable, "-W", "error", "runner.py", *options)
 
     def python(self, script):
         self.write("script.py", script)
