@@ -164,7 +164,7 @@ def _equals(name: str, expected: Any, record: TaskRecord) -> bool:
     if name == "run_after" and actual is not None:
         if isinstance(expected, timedelta):
             return bool(abs(record.enqueued_at + expected - actual) <= TOLERANCE)
-        if type(expected) is datetime and (expected.tzinfo is None) == (actual.tzinfo is None):
+        if isinstance(expected, datetime) and (expected.tzinfo is None) == (actual.tzinfo is None):
             return bool(abs(expected - actual) <= TOLERANCE)
     return bool(expected == actual)
 

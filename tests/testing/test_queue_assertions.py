@@ -6,9 +6,11 @@ from unittest import mock
 
 import pytest
 from dirty_equals import IsPartialDict, IsPositiveInt, IsStr
+from django.utils import timezone
 
 from tasks_database.engine import SignatureError, exponential
 from tasks_testing import TaskQueue
+from tasks_testing.clock import clock
 from tests.app import tasks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -132,6 +134,18 @@ def test_options_as_they_were_given(task_queue, filters, expected):
     )
     task.enqueue(1, 2)
     assert found(task_queue, tasks.add, **filters) == expected
+
+
+@pytest.mark.parametrize("driver", ["freezegun", "time-machine"])
+def test_a_time_is_near_enough_under_either_frozen_clock(driver, monkeypatch):
+    # freezegun replaces the class datetime, in the modules of the library too.
+    monkeypatch.setattr(clock, "driver_choice", driver)
+    clock.stop()
+    with TaskQueue(now=START) as queue:
+        tasks.add.using(run_after=START + HOUR).enqueue(1, 2)
+        assert found(queue, tasks.add, run_after=START + HOUR + timedelta(seconds=0.5))
+        tasks.when.using(run_after=timezone.now() + HOUR).enqueue()
+        assert found(queue, tasks.when, run_after=timezone.now() + timedelta(seconds=3600.5))
 
 
 def test_none_is_the_run_after_of_a_task_that_need_not_wait(task_queue):
