@@ -3,6 +3,7 @@
 Each message says what was looked for, what was there, where it was enqueued, and what to do.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -277,9 +278,8 @@ def count_text(times: int) -> str:
 
 def limit_message(drain: "Drain", entry: Entry, why: str) -> str:
     """Which task loops, how it is enqueued, and what to do."""
-    path, runs = max(
-        drain.runs.items(), key=lambda pair: pair[1], default=(entry.task.module_path, 0)
-    )
+    counted = Counter(ran.task.module_path for ran in drain.entries)
+    path, runs = next(iter(counted.most_common(1)), (entry.task.module_path, 0))
     looping = next((ran for ran in reversed(drain.entries) if ran.task.module_path == path), entry)
     record = record_of(looping)
     if record.attempts > 1:

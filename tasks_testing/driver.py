@@ -1,6 +1,5 @@
 """Carries out what the engine's Worker decides, in memory, one task at a time."""
 
-from collections import Counter
 from collections.abc import Collection
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -79,7 +78,6 @@ class Drain:
     sender: type | None = None
     entries: list[Entry] = field(default_factory=list)  # One for each attempt that was made.
     settled: list[Job] = field(default_factory=list)  # The job after that attempt.
-    runs: Counter[str] = field(default_factory=Counter)
     errors: list[BaseException] = field(default_factory=list)  # Final failures, not yet raised.
     chains: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -232,7 +230,10 @@ class Drain:
         before, at_once = self.chains.get(job.id), _at_once(entry, job)
         if before is None and entry.parent is not None:
             before = self.chains.get(entry.parent.job_id)
-        in_all, in_a_row = before or (0, 0)
+        if before is None:
+            self.chains[job.id] = (1, 1)
+            return
+        in_all, in_a_row = before
         chain = (in_all + 1, in_a_row + 1 if at_once else 1)
         self.chains[job.id] = chain
         allowed = max(INSTANT_CHAIN_LIMIT, self.limit or 0)
@@ -241,7 +242,6 @@ class Drain:
         allowed = max(CHAIN_LIMIT, self.limit or 0)
         if chain[0] > allowed:
             self._stop(entry, job, f"{allowed} runs led to one another")
-        self.runs[entry.task.module_path] += 1
 
     def _stop(self, entry: Entry, job: Job, why: str) -> None:
         __tracebackhide__ = True

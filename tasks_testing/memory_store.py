@@ -15,7 +15,7 @@ from tasks_database.engine.lifecycle import claim, promote, release
 class _Lane:
     """The waiting jobs of one alias. Heap entries are never removed early, only outdated."""
 
-    ready: list[tuple[tuple[int, datetime, int], str]] = field(default_factory=list)
+    ready: list[tuple[int, datetime, int, str]] = field(default_factory=list)
     deferred: list[tuple[datetime, int, int, str]] = field(default_factory=list)
 
 
@@ -158,8 +158,10 @@ class MemoryStore:
         """Keep the job, and queue it if it waits."""
         self.jobs[job.id] = job
         if job.status is JobStatus.READY:
-            order = (-job.priority, job.ready_since or job.enqueued_at, job.sequence)
-            heapq.heappush(self._lanes[job.backend].ready, (order, job.id))
+            since = job.ready_since or job.enqueued_at
+            heapq.heappush(
+                self._lanes[job.backend].ready, (-job.priority, since, job.sequence, job.id)
+            )
         elif job.status is JobStatus.DEFERRED and job.due is not None:
             heapq.heappush(
                 self._lanes[job.backend].deferred,
@@ -193,12 +195,12 @@ class MemoryStore:
             self._clear_outdated(lane)
             if lane.ready and (best is None or lane.ready[0] < best.ready[0]):
                 best = lane
-        return None if best is None else self.jobs[heapq.heappop(best.ready)[1]]
+        return None if best is None else self.jobs[heapq.heappop(best.ready)[-1]]
 
     def _clear_outdated(self, lane: _Lane) -> None:
         while lane.ready:
-            order, job_id = lane.ready[0]
+            _, since, _, job_id = lane.ready[0]
             job = self.jobs.get(job_id)
-            if job is not None and job.status is JobStatus.READY and job.order == order:
+            if job is not None and job.status is JobStatus.READY and job.ready_since == since:
                 return
             heapq.heappop(lane.ready)

@@ -222,7 +222,7 @@ class Worker:
         if self._lease is not None:
             commands.extend(self._keep_lease(now, self._lease))
         if self._may_start(now):
-            commands.extend(self._start_and_claim(now))
+            self._start_and_claim(now, commands)
         elif self._waiting:
             # After a pause a rescuer may have given them away already: then the store's fencing
             # refuses the release. If not, nobody else would: this worker is alive again.
@@ -246,7 +246,7 @@ class Worker:
             return True
         return self._beat_at is not None and now - self._beat_at < self._lease / 2
 
-    def _start_and_claim(self, now: datetime) -> Iterable[Command]:
+    def _start_and_claim(self, now: datetime, commands: list[Command]) -> None:
         overlapping = []
         while self._waiting and len(self._running) < self._concurrency:
             job = self._waiting.popleft()
@@ -256,19 +256,19 @@ class Worker:
                 overlapping.append(job)
                 continue
             self._running[job.id] = lifecycle.start(job, now=now)
-            yield Run(self._running[job.id])
+            commands.append(Run(self._running[job.id]))
         self._waiting.extendleft(reversed(overlapping))
         is_due = self._next_promote is not None and now >= self._next_promote
         if not self._promoting and (self._may_be_due or is_due):
             self._promoting = True
             self._may_be_due = False
             self._may_be_ready = True
-            yield _PROMOTE
+            commands.append(_PROMOTE)
         room = self._concurrency + self._prefetch - len(self._running) - len(self._waiting)
         if room > 0 and not self._claiming and self._may_be_ready:
             self._claiming = True
             self._may_be_ready = False
-            yield Claim(room)
+            commands.append(Claim(room))
 
     def _next_event(self, now: datetime) -> datetime | None:
         """When there is something to do without news. Never past: a driver would spin on it."""
