@@ -7,7 +7,6 @@ configured.
 
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 _session_key = pytest.StashKey["TasksSession | None"]()
 _passed_key = pytest.StashKey[bool]()
+_INI_DEFAULTS = {"tasks_mode": "record", "tasks_clock": "auto", "tasks_strict": ""}
 
 MARKER = """\
 tasks(mode=None, now=None, strict=None, on_commit=True, on_error="raise"): how Django tasks behave \
@@ -33,20 +33,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "tasks_mode",
         "What Django tasks do in tests: record (keep them until the test runs them; default), "
         "immediate (run at once), or off (leave the project's own backends).",
-        default="record",
+        default=_INI_DEFAULTS["tasks_mode"],
     )
     parser.addini(
         "tasks_clock",
         "What freezes time when the test queue moves it: auto (time-machine where installed, "
         "else freezegun; default), freezegun or time-machine.",
-        default="auto",
+        default=_INI_DEFAULTS["tasks_clock"],
     )
     parser.addini(
         "tasks_strict",
         "What fails a test at its end: any of failed (a task failed and the test did not look), "
         "never_run (a task was enqueued and never ran), before_commit (a task was enqueued in an "
         "open transaction that its backend takes no part in), or all. Default: none.",
-        default="",
+        default=_INI_DEFAULTS["tasks_strict"],
     )
 
 
@@ -70,8 +70,16 @@ def _session(config: pytest.Config) -> "TasksSession | None":
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    # Before test modules are imported, after pytest-django and conftest.py configured Django.
-    _session(session.config)
+    # What the ini file asks for is checked here, where an error ends the run under xdist too.
+    if any(session.config.getini(name) != default for name, default in _INI_DEFAULTS.items()):
+        _session(session.config)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    # Before the first test module is imported, after conftest.py and pytest-django configured
+    # Django. A run without tests needs no session, and does not wait for its imports.
+    if isinstance(collector, pytest.File):
+        _session(collector.config)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -86,18 +94,11 @@ def pytest_collection_modifyitems(
 ) -> Generator[None, object, object]:
     result = yield
     # Now, as a conftest.py may add markers in this hook.
-    session = _session(config)
+    session = _session(config) if items else None
     if session is not None:
         for item in items:
             session.prepare(item)
     return result
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    session = _session(item.config)
-    with nullcontext() if session is None else session.around(item):
-        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,7 @@
 """What the plugin does once Django is configured: one object for the test run."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -47,6 +47,7 @@ class TasksSession:
         except TasksTestingError as error:
             raise pytest.UsageError(str(error)) from None
         self._stack = ExitStack()
+        self._one_test = ExitStack()
         self._original: Any = None
         # A project without TASKS is left alone.
         if self.mode != "off" and settings.is_overridden(SETTING):
@@ -91,21 +92,19 @@ class TasksSession:
         )
         names.insert(place, "task_queue")
 
-    def around(self, item: pytest.Item) -> AbstractContextManager[None]:
-        """The whole test, with the project's own backends where its marker says off."""
-        if self._original is not None and _options(item).get("mode") == "off":
-            return tasks_setting(self._original)
-        return nullcontext()
-
     def begin_test(self, item: pytest.Item) -> None:
+        """A journal of its own, and the project's own backends where the marker says off."""
         if not journal.is_empty:
             journal.reset()
+        if self._original is not None and _options(item).get("mode") == "off":
+            self._one_test.enter_context(tasks_setting(self._original))
         if _problem_key in item.stash:
             pytest.fail(item.stash[_problem_key], pytrace=False)
 
     def end_test(self) -> None:
         clock.stop()
         reset_transactions()
+        self._one_test.close()
 
     def disowned(self) -> AbstractContextManager[None]:
         return journal.disowned()
