@@ -9,7 +9,7 @@ from . import diagnosis
 from .exceptions import TasksTestingError
 from .journal import Attempt, Entry, journal
 from .matching import Expectation, Filters, expectation
-from .record import TaskRecord, records_of
+from .record import Records, TaskRecord, records_of
 from .timeline import timeline_text
 from .transactions import TransactionState
 
@@ -54,18 +54,18 @@ class Assertions:
         self._require_recording(verb)
         return journal.entries(aliases=self._backends)
 
-    def _enqueued_records(self, verb: str) -> list[TaskRecord]:
+    def _enqueued_records(self, verb: str) -> Records:
         return records_of(entry for entry in self._entries(verb) if entry.enqueued)
 
     # -- sequences -------------------------------------------------------------------------
 
     @property
-    def records(self) -> list[TaskRecord]:
+    def records(self) -> Records:
         """Everything enqueued or run by run_task(), in that order."""
         return records_of(self._entries("records"))
 
     @property
-    def pending(self) -> list[TaskRecord]:
+    def pending(self) -> Records:
         """What a worker could run now: ready, or deferred and due.
 
         Not what it cannot see: enqueued inside of an open block that the backend takes part in.
@@ -73,17 +73,17 @@ class Assertions:
         return self._pending("pending", lambda entry: not (_waits(entry) or entry.is_in_doubt))
 
     @property
-    def deferred(self) -> list[TaskRecord]:
+    def deferred(self) -> Records:
         """What waits for its time: run_after, or the backoff of a retry."""
         return self._pending("deferred", _waits)
 
     @property
-    def finished(self) -> list[TaskRecord]:
+    def finished(self) -> Records:
         """What succeeded, failed for good, or was cancelled."""
         entries = self._entries("finished")
         return records_of(entry for entry in entries if entry.job.status.is_final)
 
-    def _pending(self, verb: str, holds: Callable[[Entry], bool]) -> list[TaskRecord]:
+    def _pending(self, verb: str, holds: Callable[[Entry], bool]) -> Records:
         entries = self._entries(verb)
         return records_of(e for e in entries if e.job.status.is_pending and holds(e))
 

@@ -24,6 +24,8 @@ from django.tasks.base import TaskResult as _TaskResult
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued, task_finished, task_started
 
+from .exceptions import NotATask
+
 if TYPE_CHECKING:
     # Generic for the type checker only; at run time Django's classes take no parameters.
     Task = _Task[..., Any]
@@ -41,6 +43,23 @@ IMMEDIATE_BACKEND = "django.tasks.backends.immediate.ImmediateBackend"
 def is_task(value: object) -> bool:
     """Whether ``value`` is a Task object (as opposed to, say, the function behind it)."""
     return isinstance(value, _Task)
+
+
+def require_task(verb: str, task: object) -> Task:
+    """``task``, or NotATask with what to pass instead."""
+    __tracebackhide__ = True
+    if is_task(task):
+        return task  # type: ignore[return-value]
+    if callable(task):
+        name = f"{getattr(task, '__module__', '?')}.{getattr(task, '__qualname__', task)}"
+        raise NotATask(
+            f"{verb}() was given the function {name}, which is no Task. "
+            "Decorate it with @task, and pass the decorated object."
+        )
+    raise NotATask(
+        f"{verb}() was given {task!r}, which is no Task. "
+        "Pass the object that @task made, not its name."
+    )
 
 
 __all__ = [
@@ -63,6 +82,7 @@ __all__ = [
     "TaskResultStatus",
     "default_task_backend",
     "is_task",
+    "require_task",
     "task_backends",
     "task_enqueued",
     "task_finished",

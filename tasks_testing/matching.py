@@ -8,8 +8,8 @@ from typing import Any, Final, TypedDict
 from tasks_database.engine import SignatureError
 from tasks_database.engine.binding import call_signature
 
-from .exceptions import ConfigurationError, NotATask
-from .framework import Task, is_task, task_backends
+from .exceptions import ConfigurationError
+from .framework import Task, require_task, task_backends
 from .record import TaskRecord, task_path
 
 
@@ -119,23 +119,6 @@ def expectation(verb: str, task: object, given: Mapping[str, Any]) -> Expectatio
 
 
 _JSON = {"args", "kwargs", "arguments"}
-
-
-def require_task(verb: str, task: object) -> Task:
-    """``task``, or NotATask with what to pass instead."""
-    __tracebackhide__ = True
-    if is_task(task):
-        return task  # type: ignore[return-value]
-    if callable(task):
-        name = f"{getattr(task, '__module__', '?')}.{getattr(task, '__qualname__', task)}"
-        raise NotATask(
-            f"{verb}() was given the function {name}, which is no Task. "
-            "Decorate it with @task, and pass the decorated object."
-        )
-    raise NotATask(
-        f"{verb}() was given {task!r}, which is no Task. "
-        "Pass the object that @task made, not its name."
-    )
 
 
 def require_alias(verb: str, alias: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tasks_database.engine import Job, JobStatus, bind, decode
 from tasks_database.engine.binding import call_signature
 
-from .framework import Task, TaskError
+from .framework import Task, TaskError, require_task
 from .journal import Entry
 from .origin import UNKNOWN_PLACE, origin_text
 from .transactions import TransactionState
@@ -123,6 +123,15 @@ class TaskRecord:
 RECORD_FIELDS = tuple(field.name for field in fields(TaskRecord))
 
 
+class Records(list[TaskRecord]):
+    """A list of records that can be narrowed to one task's."""
+
+    def of(self, task: Task) -> "Records":
+        """Those of ``task``, whatever options it was enqueued with."""
+        func = require_task("of", task).func
+        return Records(record for record in self if record.task.func == func)
+
+
 def call_text(task: Task, args: Iterable[Any], kwargs: dict[str, Any]) -> str:
     """``shop.tasks.send_receipt(7, resend=True)``."""
     shown = [repr(value) for value in args]
@@ -140,12 +149,12 @@ def record_of(entry: Entry, job: Job | None = None) -> TaskRecord:
     return _recorded(entry, job or entry.job, {})
 
 
-def records_of(entries: Iterable[Entry], jobs: Iterable[Job] | None = None) -> list[TaskRecord]:
+def records_of(entries: Iterable[Entry], jobs: Iterable[Job] | None = None) -> Records:
     """The records of these entries, in order; ``jobs`` gives an earlier state for each."""
     made: dict[str, TaskRecord] = {}
     if jobs is None:
-        return [_recorded(entry, entry.job, made) for entry in entries]
-    return [_recorded(entry, job, made) for entry, job in zip(entries, jobs, strict=True)]
+        return Records(_recorded(entry, entry.job, made) for entry in entries)
+    return Records(_recorded(entry, job, made) for entry, job in zip(entries, jobs, strict=True))
 
 
 def _recorded(entry: Entry, job: Job, made: dict[str, TaskRecord]) -> TaskRecord:

@@ -16,8 +16,8 @@ from tasks_database.engine.lifecycle import evolve
 from .clock import clock
 from .driver import WORKER_ID, Drain, OnError
 from .exceptions import EventLoopRunning
+from .framework import require_task
 from .journal import Entry, journal
-from .matching import require_task
 from .origin import caller_origin
 from .record import TaskRecord, record_of
 from .recording import recording_backend

@@ -16,10 +16,9 @@ from django.utils import timezone
 
 from tasks_database.engine import JobStatus
 
-from .framework import Task, TaskError, TaskResult
+from .framework import Task, TaskError, TaskResult, require_task
 from .generation.example_task import EXAMPLE_WITH_RETRIES, altered
 from .generation.lives import Life, check_values, ended_without_error, expected_time, live, moment
-from .matching import require_task
 from .record import TaskRecord, TransactionInfo, record_of
 from .results import result_of
 from .transactions import TransactionState

@@ -1,4 +1,4 @@
-"""Settings of the test suite. TESTS_DATABASE chooses the database: sqlite (default) or postgresql."""
+"""Settings of the test suite. TESTS_DATABASE chooses sqlite (the default) or postgresql."""
 
 import os
 

@@ -22,10 +22,10 @@ from tasks_testing.framework import (
     Task,
     TaskResult,
     TaskResultDoesNotExist,
+    require_task,
     task_enqueued,
 )
 from tasks_testing.journal import Entry, current_entry, journal
-from tasks_testing.matching import require_task
 from tasks_testing.mirror import mirror_of
 from tasks_testing.origin import Origin, caller_origin
 from tasks_testing.record import bound_arguments

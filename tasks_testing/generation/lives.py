@@ -26,9 +26,8 @@ from tasks_database.engine.lifecycle import (
     succeed,
 )
 from tasks_testing.exceptions import TasksTestingError
-from tasks_testing.framework import Task, TaskError
+from tasks_testing.framework import Task, TaskError, require_task
 from tasks_testing.journal import Entry
-from tasks_testing.matching import require_task
 from tasks_testing.memory_store import MemoryStore
 from tasks_testing.transactions import TransactionMark, TransactionState
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.test import AsyncClient, Client
 
 from tasks_database.engine import exponential
-from tasks_testing import TaskQueue, TaskRecord
+from tasks_testing import NotATask, TaskQueue, TaskRecord
 from tasks_testing.record import FrozenList, TransactionInfo
 from tests.app import tasks, urls
 
@@ -467,3 +467,14 @@ def test_a_timeline_flags_what_was_rolled_back(task_queue, db):
 
 def test_a_timeline_of_nothing(task_queue):
     assert task_queue.timeline() == "(no tasks)"
+
+
+def test_a_list_of_records_narrows_to_one_task_whatever_its_options(task_queue):
+    tasks.add.enqueue(1, 2)
+    tasks.perform.enqueue(tasks.body(lambda: None))
+    tasks.add.using(priority=5).enqueue(3, 4)
+
+    assert [record.args for record in task_queue.records.of(tasks.add)] == [[1, 2], [3, 4]]
+    assert task_queue.pending.of(tasks.perform) == [task_queue.records[1]]
+    with pytest.raises(NotATask, match=r"of\(\) was given 'add', which is no Task"):
+        task_queue.records.of("add")
