@@ -1,4 +1,5 @@
 import os
+import re
 
 import pytest
 from django.conf import settings
@@ -43,3 +44,14 @@ def pytest_collection_modifyitems(config, items):
         raise pytest.UsageError(f"CI=true and {reason}")
     for item in items:
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def without_this_run(monkeypatch):
+    """For runs of generated projects: none of what is meant for this run of pytest.
+
+    pytest-django and xdist tell their own process things, and CI changes how pytest prints.
+    """
+    for name in list(os.environ):
+        if re.match("DJANGO_SETTINGS_MODULE|PYTEST_(XDIST|ADDOPTS)|CI$|BUILD_NUMBER$", name):
+            monkeypatch.delenv(name)

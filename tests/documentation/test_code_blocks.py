@@ -35,9 +35,7 @@ def fails_on_purpose(page: Path) -> set[str]:
 
 
 @pytest.fixture
-def project(pytester, monkeypatch):
-    # pytest-django sets it for this run, and it would win over the project's own ini file.
-    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+def project(pytester, without_this_run):
     shutil.copytree(Path(__file__).parent / "project", pytester.path, dirs_exist_ok=True)
     pytester.makeini(
         "[pytest]\nDJANGO_SETTINGS_MODULE=shop.settings\npythonpath=.\n"

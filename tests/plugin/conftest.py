@@ -1,6 +1,5 @@
 """A small Django project of its own for each test, whose tests are run by a pytest of its own."""
 
-import os
 import re
 import sys
 from textwrap import dedent
@@ -185,12 +184,8 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester, monkeypatch):
+def project(pytester, monkeypatch, without_this_run):
     """See Project."""
-    # What this run, pytest-django's or a worker of xdist, has told its own process.
-    for name in list(os.environ):
-        if name == "DJANGO_SETTINGS_MODULE" or re.match("PYTEST_(XDIST|ADDOPTS)", name):
-            monkeypatch.delenv(name)
     return Project(pytester, monkeypatch)
 
 
