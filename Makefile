@@ -50,6 +50,7 @@ tests: $(VENV)/.installed
 
 tests-django60: $(VENV60)/.installed
 	$(VENV60)/bin/python -m pytest -n $(WORKERS)
+	cd examples/shop && ../../$(VENV60)/bin/python -m pytest -q
 
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks recording

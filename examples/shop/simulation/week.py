@@ -2,8 +2,8 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from io import StringIO
@@ -12,7 +12,6 @@ from random import Random
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.tasks.signals import task_started
 from django.test import override_settings
 from django.utils import timezone
 from tasks_testing import TaskQueue, TaskRecord
@@ -84,8 +83,7 @@ def play_week(monday: date, *, seed: int, days: int = 7) -> Week:
         server = stack.enter_context(mail_server(weather.mail_is_down))
         stack.enter_context(override_settings(SHIPPING_SERVICE=service.url))
         queue = stack.enter_context(TaskQueue(mode="record", now=start, on_error="record"))
-        starts = stack.enter_context(_start_times())
-        play = _Play(queue, server, service, weather, starts, Random(f"{seed} people"))
+        play = _Play(queue, server, service, weather, Random(f"{seed} people"))
         for moment, name in arrivals(Random(f"{seed} arrivals"), start):
             person = Person.named(name, random=play.random, later=play.later, tell=play.tell)
             play.people[name] = person
@@ -112,14 +110,12 @@ class _Play:
         server: MailServer,
         service: ShippingService,
         weather: "_Weather",
-        starts: list[datetime],
         random: Random,
     ) -> None:
         self.queue = queue
         self.server = server
         self.service = service
         self.weather = weather
-        self.starts = starts
         self.random = random
         self.people: dict[str, Person] = {}
         self.cart_owners: dict[int, str] = {}
@@ -155,11 +151,10 @@ class _Play:
         sent = self.server.accepted
         self.service.is_down = self.weather.carrier_is_down()
         tally = self.queue.advance_to(until)
-        for at, record in zip(self.starts, tally.ran, strict=True):
+        for record in tally.ran:
             name = self._customer_of(record)
-            self.days[-1].events.append(Run(at, record, name))
+            self.days[-1].events.append(Run(record.last_attempted_at, record, name))
             self._deliver(record, self.people.get(name))
-        self.starts.clear()
         counts = self.days[-1].counts
         counts["mails"] += self.server.accepted - sent
         counts["retries"] += len(tally.retried)
@@ -199,18 +194,3 @@ class _Weather:
 
     def carrier_is_down(self) -> bool:
         return self._strike <= timezone.now() < self._strike + timedelta(hours=2)
-
-
-@contextmanager
-def _start_times() -> Iterator[list[datetime]]:
-    """The time of each attempt, as Django's own signal tells it."""
-    times: list[datetime] = []
-
-    def note(**_: object) -> None:
-        times.append(timezone.now())
-
-    task_started.connect(note)
-    try:
-        yield times
-    finally:
-        task_started.disconnect(note)

@@ -58,7 +58,7 @@ def test_three_reminders_are_enough(cart, task_queue):
 
 def test_each_reminder_is_enqueued_by_the_one_before(cart, task_queue):
     task_queue.advance_until_idle()
-    first, *others = [r for r in task_queue.records if r.task.func == remind_cart.func]
+    first, *others = task_queue.records.of(remind_cart)
     assert first.parent is None
     assert [record.parent.id for record in others] == [r.id for r in [first, *others[:-1]]]
     assert others[0].enqueued_from.startswith("orders/tasks.py:")

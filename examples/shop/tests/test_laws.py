@@ -38,8 +38,8 @@ class Laws(TestCase):
             tally = task_queue.advance_until_idle(limit=100)
             reminders = [
                 record
-                for record in task_queue.finished
-                if record.task.func == remind_cart.func and record.return_value == "reminded"
+                for record in task_queue.finished.of(remind_cart)
+                if record.return_value == "reminded"
             ]
             assert len(reminders) == MOST_REMINDERS
             assert tally.counts["deferred"] == 0
@@ -59,7 +59,7 @@ class Laws(TestCase):
             mail.outbox.clear()
             server.refuse_next(refusals)
             task_queue.advance(minutes=15)
-            [receipt] = [r for r in task_queue.finished if r.task.func == send_receipt.func]
+            [receipt] = task_queue.finished.of(send_receipt)
             assert receipt.attempts == min(refusals + 1, 5)
             assert len(mail.outbox) == (refusals < 5)
 
