@@ -145,8 +145,8 @@ class Clock:
             self._own = start_freeze(self.driver_choice, start)
             active = cast(ActiveFreeze, active_freeze())
         if active.ticks:
-            raise ClockError(_TICKING[active.library])
-        if active.library == "freezegun":
+            raise ClockError(_TICKING[active.driver])
+        if active.driver == "freezegun":
             self._real_timers.keep()
         return active
 
@@ -225,7 +225,7 @@ def _forward(start: datetime, moment: datetime, verb: str) -> timedelta:
 
 def _in_utc(moment: datetime) -> datetime:
     active = active_freeze()
-    if moment.tzinfo is None and active is not None and active.library == "freezegun":
+    if moment.tzinfo is None and active is not None and active.driver == "freezegun":
         # freezegun's local time has one offset throughout, so differences need none.
         return moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC)

@@ -36,7 +36,7 @@ _MODULES_THAT_MEASURE = (
 class ActiveFreeze:
     """The innermost freeze in force, whoever started it: how to move it, and whether it ticks."""
 
-    library: str
+    driver: str
     shift: Callable[[timedelta], object]
     ticks: bool
 
@@ -55,14 +55,14 @@ def active_freeze() -> ActiveFreeze | None:
     if freezegun is not None and freezegun.freeze_factories:
         factory = freezegun.freeze_factories[-1]
         return ActiveFreeze(
-            library="freezegun",
+            driver="freezegun",
             shift=factory.tick,
             ticks=not isinstance(factory, freezegun.FrozenDateTimeFactory),
         )
     time_machine: Any = sys.modules.get("time_machine")
     if time_machine is not None and (travellers := getattr(time_machine, "traveller_stack", None)):
         return ActiveFreeze(
-            library="time-machine",
+            driver="time-machine",
             shift=travellers[-1].shift,
             ticks=travellers[-1]._tick,  # noqa: SLF001 - it has no public name
         )

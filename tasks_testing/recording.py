@@ -33,26 +33,27 @@ def check_mode(mode: str, where: str) -> Mode:
     return mode
 
 
-def recording_setting(mode: Mode) -> dict[str, Any]:
+def recording_setting(mode: Mode | None) -> dict[str, Any]:
     """The TASKS setting with a recording backend in the place of each one that does not record.
 
     What records already keeps its class, unless ``mode`` asks for the other one of ours.
     """
+    path = _PATHS[mode or "record"]
     if not settings.is_overridden(SETTING):
         # No production backend was chosen, so there is nothing to mirror.
-        return {DEFAULT_TASK_BACKEND_ALIAS: {"BACKEND": _PATHS[mode], "QUEUES": []}}
-    return {alias: _recording_entry(entry, mode) for alias, entry in settings.TASKS.items()}
+        return {DEFAULT_TASK_BACKEND_ALIAS: {"BACKEND": path, "QUEUES": []}}
+    return {alias: _recording_entry(entry, path, keep=mode is None) for alias, entry in settings.TASKS.items()}
 
 
-def _recording_entry(entry: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
+def _recording_entry(entry: Mapping[str, Any], path: str, *, keep: bool) -> dict[str, Any]:
     from .backends import DummyBackend, ImmediateBackend
 
-    if _backend_class(entry) in {DummyBackend, ImmediateBackend}:
-        return {**entry, "BACKEND": _PATHS[mode]}
+    if not keep and _backend_class(entry) in {DummyBackend, ImmediateBackend}:
+        return {**entry, "BACKEND": path}
     # Without a BACKEND there is nothing to mirror, and Django's own error is the clearest.
     if _records(entry) or "BACKEND" not in entry:
         return dict(entry)
-    return {"BACKEND": _PATHS[mode], "OPTIONS": {"mirror": dict(entry)}}
+    return {"BACKEND": path, "OPTIONS": {"mirror": dict(entry)}}
 
 
 def _records(entry: Mapping[str, Any]) -> bool:
@@ -126,7 +127,7 @@ def recording(mode: Mode | None) -> Iterator[None]:
     if mode is None and (test_has_own_setting() or all_record()):
         yield
         return
-    with tasks_setting(recording_setting(mode or "record")):
+    with tasks_setting(recording_setting(mode)):
         yield
 
 

@@ -110,6 +110,28 @@ def test_a_production_backend_is_mirrored(run):
     )
 
 
+def test_what_records_already_stays_beside_what_is_replaced(run):
+    settings = """{"TASKS": {
+        "default": {"BACKEND": "django.tasks.backends.dummy.DummyBackend"},
+        "at_once": {"BACKEND": "tasks_testing.backends.ImmediateBackend"},
+    }}"""
+    assert run(
+        """
+    def names():
+        return [type(task_backends[alias]).__module__ for alias in ("default", "at_once")]
+
+    with TaskQueue():
+        print(*names())
+    with TaskQueue(mode="record"):
+        print(*names())
+    """,
+        settings,
+    ) == [
+        "tasks_testing.backends.dummy tasks_testing.backends.immediate",
+        "tasks_testing.backends.dummy tasks_testing.backends.dummy",
+    ]
+
+
 def test_an_exception_inside_leaves_nothing_behind(run):
     run(
         """
