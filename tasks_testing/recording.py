@@ -42,7 +42,10 @@ def recording_setting(mode: Mode | None) -> dict[str, Any]:
     if not settings.is_overridden(SETTING):
         # No production backend was chosen, so there is nothing to mirror.
         return {DEFAULT_TASK_BACKEND_ALIAS: {"BACKEND": path, "QUEUES": []}}
-    return {alias: _recording_entry(entry, path, keep=mode is None) for alias, entry in settings.TASKS.items()}
+    return {
+        alias: _recording_entry(entry, path, keep=mode is None)
+        for alias, entry in settings.TASKS.items()
+    }
 
 
 def _recording_entry(entry: Mapping[str, Any], path: str, *, keep: bool) -> dict[str, Any]:
