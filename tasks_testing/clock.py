@@ -62,7 +62,8 @@ class Clock:
 
     def now(self) -> datetime:
         """The current instant, real or frozen, as a plain datetime. Never freezes."""
-        self._finish_stopping()
+        if self._is_stopping:
+            self._finish_stopping()
         return _plain(timezone.now())
 
     @property

@@ -112,6 +112,7 @@ class Drain:
     def run_ready(self) -> None:
         """Run what is due now, and what that enqueues or retries without delay, to the end."""
         __tracebackhide__ = True
+        store = journal.store
         worker = Worker(WORKER_ID, lease=None)
         now = clock.now()  # Time passes in the bodies alone.
 
@@ -122,12 +123,12 @@ class Drain:
             for command in worker.poll(now):
                 match command:
                     case Promote():
-                        journal.store.promote(now=now, backends=self.backends)
+                        store.promote(now=now, backends=self.backends)
                         # Time moves by verbs only: whoever moves it looks for what is due.
                         worker.promoted(next_due=None)
                     case Claim(limit):
                         worker.claimed(
-                            journal.store.claim(
+                            store.claim(
                                 worker_id=WORKER_ID, limit=limit, now=now, backends=self.backends
                             )
                         )
@@ -135,7 +136,7 @@ class Drain:
                         attempt = self._run(job, finish)
                         now = attempt.finished_at
                     case Acknowledge(outcomes):
-                        accepted = journal.store.acknowledge(outcomes)
+                        accepted = store.acknowledge(outcomes)
                         worker.acknowledged()
                         if accepted:
                             self._acknowledged(attempt)
@@ -152,6 +153,8 @@ class Drain:
         journal.store.start(job)
         if result is None:
             result = result_of(entry)
+        else:
+            update_result(result, entry)
         sender = self.sender or type(task_backends[job.backend])
         event = next_event()
         outer = _unraised.set([])

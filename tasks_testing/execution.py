@@ -18,19 +18,17 @@ from tasks_database.engine.worker import Outcome, Raised, Returned
 from .framework import TaskContext, TaskResult, task_started
 from .journal import Entry, current_entry
 from .origin import is_library_file, origin_text
-from .results import update_result
 from .transactions import task_layers
 
 
 def run_body(entry: Entry, job: Job, *, sender: type, result: TaskResult) -> Outcome:
     """Run the body of the started ``job``, and say how it ended.
 
-    ``result`` goes to task_started and to the TaskContext. KeyboardInterrupt and the outcomes of
-    pytest (fail, skip, exit) are not the task's: they end the test at once, and leave the job
-    RUNNING.
+    ``result``, which is RUNNING, goes to task_started and to the TaskContext. KeyboardInterrupt
+    and the outcomes of pytest (fail, skip, exit) are not the task's: they end the test at once,
+    and leave the job RUNNING.
     """
     __tracebackhide__ = True
-    update_result(result, entry)
     token = current_entry.set(entry)
     try:
         with task_layers():

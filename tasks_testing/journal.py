@@ -14,12 +14,15 @@ from datetime import datetime
 from itertools import count
 from typing import Any, NamedTuple
 
-from tasks_database.engine import Job, Policy, decode
+from tasks_database.engine import Job, Policy, decode, encode
 
 from .framework import Task
 from .memory_store import MemoryStore
 from .origin import Origin
 from .transactions import TransactionMark, TransactionState
+
+# The payload of a call without arguments: what many tasks are enqueued with.
+NO_ARGUMENTS = encode([[], {}], what="no arguments")
 
 next_event = count(1).__next__
 """Numbers what happens, in order: frozen clocks cannot tell what came first."""
@@ -67,7 +70,10 @@ class Entry:
     @property
     def call(self) -> tuple[list[Any], dict[str, Any]]:
         """The arguments as a worker gets them, decoded anew each time."""
-        args, kwargs = decode(self.job.payload)
+        payload = self.job.payload
+        if payload == NO_ARGUMENTS:
+            return [], {}
+        args, kwargs = decode(payload)
         return args, kwargs
 
     @property

@@ -169,15 +169,19 @@ class MemoryStore:
             )
 
     def _visible_lanes(self, backends: Collection[str] | None) -> list[_Lane]:
+        if self._undecided:
+            self._admit_committed()
+        if backends is None:
+            return list(self._lanes.values())
+        return [lane for alias, lane in self._lanes.items() if alias in backends]
+
+    def _admit_committed(self) -> None:
         for job_id in list(self._undecided):
             committed = self._is_committed(job_id)
             if committed is not None:
                 del self._undecided[job_id]
             if committed:
                 self._put(self.jobs[job_id])
-        return [
-            lane for alias, lane in self._lanes.items() if backends is None or alias in backends
-        ]
 
     def _first_due(self, lane: _Lane) -> datetime | None:
         while lane.deferred:

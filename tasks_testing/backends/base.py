@@ -25,7 +25,7 @@ from tasks_testing.framework import (
     require_task,
     task_enqueued,
 )
-from tasks_testing.journal import Entry, current_entry, journal
+from tasks_testing.journal import NO_ARGUMENTS, Entry, current_entry, journal
 from tasks_testing.mirror import mirror_of
 from tasks_testing.origin import Origin, caller_origin
 from tasks_testing.record import bound_arguments
@@ -35,7 +35,6 @@ from tasks_testing.transactions import mark_enqueue
 from tasks_testing.verbs import Verbs
 
 REMEMBERED_TASKS = 1_000
-NO_ARGUMENTS = encode([[], {}], what="no arguments")
 
 
 class _KnownTask(NamedTuple):
@@ -261,7 +260,7 @@ def _encode_call(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     """The payload; PayloadError names what JSON cannot carry by its parameter."""
     __tracebackhide__ = True
     if not args and not kwargs:
-        return NO_ARGUMENTS  # What many tasks are enqueued with; nothing in it to check.
+        return NO_ARGUMENTS  # Nothing in it to check.
     call_args, call_kwargs = list(args), dict(kwargs)
     try:
         return encode([call_args, call_kwargs], what="the arguments")
