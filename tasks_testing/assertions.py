@@ -19,10 +19,13 @@ class Expected:
 
     def __init__(self) -> None:
         self.records: tuple[TaskRecord, ...] = ()
+        self.ended = False
 
     @property
     def record(self) -> TaskRecord:
         """The first match."""
+        if not self.records and self.ended:
+            raise TasksTestingError("expect(times=0) found no task, so there is no .record.")
         if not self.records:
             raise TasksTestingError(
                 "expect() knows what was enqueued only when its block has ended: "
@@ -99,7 +102,7 @@ class Assertions:
     def assert_enqueued(
         self,
         task: Any,
-        *,
+        *misplaced: Any,
         times: int | None = None,
         **filters: Unpack[Filters],
     ) -> TaskRecord:
@@ -110,6 +113,11 @@ class Assertions:
         filters that no enqueue can match.
         """
         __tracebackhide__ = True
+        if misplaced:
+            raise TypeError(
+                "assert_enqueued() takes the task alone by position; for its arguments write "
+                f"args={list(misplaced)!r}."
+            )
         expected = expectation("assert_enqueued", task, filters)
         _check_times("assert_enqueued", times)
         self._require_recording("assert_enqueued")
@@ -168,6 +176,7 @@ class Assertions:
         ]
         _require_enqueued(expected, new, times)
         found.records = tuple(matching)
+        found.ended = True
 
     # -- ran -------------------------------------------------------------------------------
 

@@ -32,6 +32,9 @@ from tasks_testing.clock_drivers import (
 )
 from tasks_testing.exceptions import ClockError
 
+# Older releases of time-machine compute in floats.
+_ROUNDING = timedelta(milliseconds=1)
+
 
 class Clock:
     """Reads, freezes and moves the process's time. Instants are as `django.utils.timezone.now()`
@@ -110,8 +113,9 @@ class Clock:
     def shift(self, delta: timedelta, *, verb: str = "advance") -> datetime:
         """Moves the clock forward by `delta`, freezing it first if need be; returns the instant."""
         self.instant_after(delta, verb=verb)
+        target = self.now() + delta
         self._frozen(self.now()).shift(delta)
-        return self.now()
+        return self._arrived(target, verb)
 
     def instant_at(self, moment: datetime, *, verb: str = "advance_to") -> datetime:
         """`moment`, if the clock can move there. Freezes it if need be, and does not move it."""
@@ -126,7 +130,18 @@ class Clock:
         moment = self.instant_at(moment, verb=verb)
         start = self.now()  # Anew: a freeze may change the local offset.
         self._frozen(start).shift(_forward(start, moment, verb))
-        return self.now()
+        return self._arrived(moment, verb)
+
+    def _arrived(self, target: datetime, verb: str) -> datetime:
+        """The current instant; ClockError if it did not follow, as tasks would never become due."""
+        now = self.now()
+        if now < target - _ROUNDING:
+            raise ClockError(
+                f"{verb}() moved the clock to {target}, but timezone.now() says {now}: something "
+                "has replaced it, perhaps mock.patch(). Drop that, and set the time with freeze() "
+                "or @pytest.mark.tasks(now=...)."
+            )
+        return now
 
     def stop(self) -> None:
         """Ends the freeze that this clock started, if any; the test's own go on. Always safe."""

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Final, TypedDict
+
+from django.conf import settings
 
 from tasks_database.engine import SignatureError
 from tasks_database.engine.binding import call_signature
@@ -96,18 +99,10 @@ def expectation(verb: str, task: object, given: Mapping[str, Any]) -> Expectatio
     """
     __tracebackhide__ = True
     checked = require_task(verb, task)
-    unknown = [name for name in given if name not in FILTERS]
-    if unknown:
-        raise TypeError(
-            f"{verb}() has no filter {', '.join(map(repr, unknown))}; "
-            f"it takes {', '.join(FILTERS)} and times."
-        )
+    _refuse_unknown(verb, checked, [name for name in given if name not in FILTERS])
     filters: dict[str, Any] = {**dict.fromkeys(FILTERS, UNSET), **given}
-    for name in ("kwargs", "arguments"):
-        if filters[name] is not UNSET and isinstance(filters[name], list | tuple | str):
-            raise TypeError(f"{verb}() takes {name} as a dict, not {filters[name]!r}.")
-    if filters["args"] is not UNSET and isinstance(filters["args"], Mapping | str):
-        raise TypeError(f"{verb}() takes args as a list or tuple, not {filters['args']!r}.")
+    for name, value in given.items():
+        _refuse_type(verb, name, value)
     backend = filters["backend"]
     if isinstance(backend, str):
         require_alias(verb, backend)
@@ -119,6 +114,48 @@ def expectation(verb: str, task: object, given: Mapping[str, Any]) -> Expectatio
 
 
 _JSON = {"args", "kwargs", "arguments"}
+
+
+# What each filter compares with, among the types below; any other object may be a matcher.
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "args": ((list, tuple), "a list or tuple"),
+    "kwargs": ((dict,), "a dict"),
+    "arguments": ((dict,), "a dict"),
+    "queue_name": ((str,), "a string"),
+    "priority": ((int,), "a whole number"),
+    "run_after": ((datetime, timedelta, type(None)), "a datetime, a timedelta or None"),
+    "backend": ((str,), "a string"),
+}
+_PLAIN = (str, bytes, int, float, type(None), set, frozenset, list, tuple, dict, date, timedelta)
+
+
+def _refuse_type(verb: str, name: str, value: object) -> None:
+    """Raise TypeError for a value that no enqueue can equal: assert_not_enqueued would pass."""
+    __tracebackhide__ = True
+    allowed, what = _TYPES[name]
+    if isinstance(value, _PLAIN) and not isinstance(value, allowed):
+        raise TypeError(f"{verb}() takes {name} as {what}, not {value!r}.")
+    if isinstance(value, datetime) and (value.tzinfo is None) == settings.USE_TZ:
+        wanted = "an aware" if settings.USE_TZ else "a naive"
+        raise TypeError(
+            f"{verb}() takes run_after as {wanted} datetime, as USE_TZ is {settings.USE_TZ}, "
+            f"not {value}."
+        )
+
+
+def _refuse_unknown(verb: str, task: Task, names: Sequence[str]) -> None:
+    """Raise TypeError for filters that there are not, with what was probably meant."""
+    __tracebackhide__ = True
+    if not names:
+        return
+    name = names[0]
+    message = f"{verb}() has no filter {', '.join(map(repr, names))}; "
+    message += f"it takes {', '.join(FILTERS)} and times."
+    if name in call_signature(task.func, task.takes_context).parameters:
+        message += f' For the argument of the task: arguments={{"{name}": ...}}.'
+    elif close := get_close_matches(name, FILTERS, n=1, cutoff=0.5):
+        message += f" Did you mean {close[0]}?"
+    raise TypeError(message)
 
 
 def require_alias(verb: str, alias: str) -> None:

@@ -38,6 +38,16 @@ class TaskTestMixin(_Base):
     tasks_on_commit: ClassVar[bool | None] = None
     tasks_on_error: ClassVar[OnError | None] = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for base in cls.__mro__[: cls.__mro__.index(TaskTestMixin)]:
+            if issubclass(base, unittest.TestCase) and not issubclass(base, TaskTestMixin):
+                raise TypeError(
+                    f"{cls.__name__} has {base.__name__} before TaskTestMixin, so its tasks would "
+                    f"go to the real backends. Write class {cls.__name__}(TaskTestMixin, "
+                    f"{base.__name__})."
+                )
+
     @classmethod
     def setUpClass(cls) -> None:
         cls._new_queue()  # A wrong attribute is an error of the class, told once.

@@ -262,3 +262,17 @@ def test_wrong_arguments_are_told_and_change_nothing(run):
         "TaskQueue()`, or put tasks_testing.backends.DummyBackend into the TASKS of the test "
         "settings.",
     ]
+
+
+def test_reading_now_outside_of_a_queue_freezes_nothing(run):
+    run(
+        """
+    from tasks_testing.clock import clock
+
+    with TaskQueue() as task_queue:
+        task_queue.now
+        assert clock.is_frozen
+    task_queue.now
+    assert not clock.is_frozen
+    """
+    )

@@ -1,5 +1,9 @@
 """TaskTestMixin: by pytest, and by Django's own runner where no test package is installed."""
 
+import pytest
+from django.test import TestCase
+
+from tasks_testing.unittest import TaskTestMixin
 from tests.plugin.conftest import text_of
 
 # The same tests for both runners.
@@ -201,3 +205,15 @@ def test_time_without_a_library_that_freezes_it_says_what_to_install(project):
     result = project.django()
     assert "FAILED (errors=2)" in text_of(result)
     assert text_of(result).count('pip install "django-tasks-testing[testing]"') == 2
+
+
+def test_a_mixin_after_the_test_case_is_refused():
+    with pytest.raises(TypeError) as raised:
+
+        class Checkout(TestCase, TaskTestMixin):
+            pass
+
+    assert str(raised.value) == (
+        "Checkout has TestCase before TaskTestMixin, so its tasks would go to the real backends. "
+        "Write class Checkout(TaskTestMixin, TestCase)."
+    )

@@ -630,7 +630,20 @@ def test_a_call_that_can_never_be_found(task_queue, filters, problem):
         (
             {"queue": "mail"},
             "has no filter 'queue'; it takes args, kwargs, arguments, queue_name, priority, "
-            "run_after, backend and times.",
+            "run_after, backend and times. Did you mean queue_name?",
+        ),
+        (
+            {"a": 1},
+            "has no filter 'a'; it takes args, kwargs, arguments, queue_name, priority, "
+            'run_after, backend and times. For the argument of the task: arguments={"a": ...}.',
+        ),
+        ({"args": 1}, "takes args as a list or tuple, not 1."),
+        ({"priority": "5"}, "takes priority as a whole number, not '5'."),
+        ({"queue_name": 5}, "takes queue_name as a string, not 5."),
+        ({"run_after": 60}, "takes run_after as a datetime, a timedelta or None, not 60."),
+        (
+            {"run_after": datetime(2026, 1, 1)},
+            "takes run_after as an aware datetime, as USE_TZ is True, not 2026-01-01 00:00:00.",
         ),
     ],
 )
@@ -728,4 +741,18 @@ def test_a_message_about_one_alias(task_queue):
         "Expected tests.app.tasks.add to be enqueued, but it was not.",
         "",
         "No task was enqueued at all.",
+    ]
+
+
+def test_arguments_of_the_call_given_by_position(task_queue):
+    assert message(lambda: task_queue.assert_enqueued(tasks.add, 1, 2), TypeError) == [
+        "assert_enqueued() takes the task alone by position; for its arguments write args=[1, 2]."
+    ]
+
+
+def test_an_expected_record_where_none_was_expected(task_queue):
+    with task_queue.expect(tasks.add, times=0) as expected:
+        pass
+    assert message(lambda: expected.record, TasksTestingError) == [
+        "expect(times=0) found no task, so there is no .record."
     ]

@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
+from unittest import mock
 
 import pytest
 import time_machine
@@ -147,3 +148,17 @@ def test_a_duration_beyond_the_calendar_is_refused(driver):
 def test_clock_errors_are_value_errors_of_this_library():
     assert issubclass(ClockError, ValueError)
     assert issubclass(ClockError, TasksTestingError)
+
+
+def test_a_patched_timezone_now_is_told_and_not_waited_for(driver):
+    patched = datetime(2030, 1, 1, tzinfo=UTC)
+    with (
+        mock.patch("django.utils.timezone.now", return_value=patched),
+        pytest.raises(ClockError) as raised,
+    ):
+        clock.move_to(datetime(2030, 1, 2, tzinfo=UTC))
+    assert str(raised.value) == (
+        "advance_to() moved the clock to 2030-01-02 00:00:00+00:00, but timezone.now() says "
+        "2030-01-01 00:00:00+00:00: something has replaced it, perhaps mock.patch(). Drop that, "
+        "and set the time with freeze() or @pytest.mark.tasks(now=...)."
+    )
