@@ -26,7 +26,7 @@ TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBacken
 """
 
 # Times the tests alone, collected and run: without the start of pytest, and of the plugin, which
-# imports what it needs first thing in the same hook.
+# imports what it needs just before, once in a run, when the first module's collection starts.
 _CONFTEST = """\
 import os
 from pathlib import Path
@@ -38,8 +38,10 @@ import pytest
 begin = pytest.StashKey[int]()
 
 
-def pytest_collection(session):
-    session.stash[begin] = process_time_ns()
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_collect_report(collector):
+    if isinstance(collector, pytest.Module):
+        collector.session.stash[begin] = process_time_ns()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
