@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from asgiref.sync import sync_to_async
 
@@ -24,6 +24,16 @@ from .recording import recording_backend
 from .tally import Tally
 
 UNTIL_IDLE_LIMIT = 10_000
+
+
+class Units(TypedDict, total=False):
+    """A duration in words: what is given is added up. None is as good as left out."""
+
+    weeks: float | None
+    days: float | None
+    hours: float | None
+    minutes: float | None
+    seconds: float | None
 
 
 class Running:
@@ -98,12 +108,8 @@ class Running:
         delta: timedelta | None = None,
         /,
         *,
-        weeks: float | None = None,
-        days: float | None = None,
-        hours: float | None = None,
-        minutes: float | None = None,
-        seconds: float | None = None,
         limit: int | None = None,
+        **units: Unpack[Units],
     ) -> Tally:
         """Let time pass with a worker at work: ``advance(hours=24)`` or ``advance(delta)``.
 
@@ -111,9 +117,7 @@ class Running:
         the target, and what is due there runs there, children and retries too.
         """
         __tracebackhide__ = True
-        duration = _duration(
-            "advance", delta, weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds
-        )
+        duration = _duration("advance", delta, units)
         drain = self._drain("advance", limit)
         self._work_until(clock.instant_after(duration, verb="advance"), drain)
         return self._tally(drain)
@@ -144,18 +148,12 @@ class Running:
         delta: timedelta | None = None,
         /,
         *,
-        weeks: float | None = None,
-        days: float | None = None,
-        hours: float | None = None,
-        minutes: float | None = None,
-        seconds: float | None = None,
         limit: int | None = None,
+        **units: Unpack[Units],
     ) -> Tally:
         """An outage: time passes with no worker, then one comes back and runs what is overdue."""
         __tracebackhide__ = True
-        duration = _duration(
-            "jump", delta, weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds
-        )
+        duration = _duration("jump", delta, units)
         drain = self._drain("jump", limit)
         clock.shift(duration, verb="jump")
         drain.run_ready()
@@ -175,9 +173,16 @@ class Running:
         """See run_task()."""
         return await sync_to_async(self.run_task)(task, *args, **kwargs)
 
-    async def aadvance(self, delta: timedelta | None = None, /, **units: Any) -> Tally:
+    async def aadvance(
+        self,
+        delta: timedelta | None = None,
+        /,
+        *,
+        limit: int | None = None,
+        **units: Unpack[Units],
+    ) -> Tally:
         """See advance()."""
-        return await sync_to_async(self.advance)(delta, **units)
+        return await sync_to_async(self.advance)(delta, limit=limit, **units)
 
     async def aadvance_to(self, moment: datetime, /, *, limit: int | None = None) -> Tally:
         """See advance_to()."""
@@ -187,9 +192,16 @@ class Running:
         """See advance_until_idle()."""
         return await sync_to_async(self.advance_until_idle)(limit=limit)
 
-    async def ajump(self, delta: timedelta | None = None, /, **units: Any) -> Tally:
+    async def ajump(
+        self,
+        delta: timedelta | None = None,
+        /,
+        *,
+        limit: int | None = None,
+        **units: Unpack[Units],
+    ) -> Tally:
         """See jump()."""
-        return await sync_to_async(self.jump)(delta, **units)
+        return await sync_to_async(self.jump)(delta, limit=limit, **units)
 
     # -- how -------------------------------------------------------------------------------
 
@@ -258,9 +270,14 @@ def _pretend_attempts(entry: Entry, failures: int) -> None:
     entry.store.jobs[job.id] = evolve(job, failures=failures, worker_ids=(WORKER_ID,) * failures)
 
 
-def _duration(verb: str, delta: timedelta | None, **units: float | None) -> timedelta:
+def _duration(verb: str, delta: timedelta | None, units: Units) -> timedelta:
     __tracebackhide__ = True
-    given = {name: value for name, value in units.items() if value is not None}
+    for name in units:
+        if name not in Units.__annotations__:
+            raise TypeError(
+                f"{verb}() has no unit {name!r}; it takes {', '.join(Units.__annotations__)}."
+            )
+    given: dict[str, Any] = {name: value for name, value in units.items() if value is not None}
     if delta is not None:
         if given:
             raise TypeError(f"{verb}() takes a timedelta or units such as hours=24, not both.")

@@ -375,6 +375,14 @@ def test_no_duration(task_queue, verb):
 
 
 @pytest.mark.parametrize("verb", ["advance", "jump"])
+def test_a_unit_that_there_is_not(task_queue, verb):
+    message = refused(task_queue, TypeError, lambda: getattr(task_queue, verb)(months=1))
+    assert message == (
+        f"{verb}() has no unit 'months'; it takes weeks, days, hours, minutes, seconds."
+    )
+
+
+@pytest.mark.parametrize("verb", ["advance", "jump"])
 def test_two_durations(task_queue, verb):
     message = refused(task_queue, TypeError, lambda: getattr(task_queue, verb)(MINUTE, hours=1))
     assert message == f"{verb}() takes a timedelta or units such as hours=24, not both."
