@@ -24,6 +24,8 @@ from django.tasks.base import TaskResult as _TaskResult
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued, task_finished, task_started
 
+from tasks_database.engine.framework import is_task
+
 from .exceptions import NotATask
 
 if TYPE_CHECKING:
@@ -38,11 +40,6 @@ else:
 
 SETTING = "TASKS"
 IMMEDIATE_BACKEND = "django.tasks.backends.immediate.ImmediateBackend"
-
-
-def is_task(value: object) -> bool:
-    """Whether ``value`` is a Task object (as opposed to, say, the function behind it)."""
-    return isinstance(value, _Task)
 
 
 def require_task(verb: str, task: object) -> Task:

@@ -6,11 +6,14 @@ the same code, so that what holds in a test holds in production.
 
 from .binding import SignatureError, bind
 from .errors import task_error
+from .follow_ups import encode_follow_ups, follow_ups
+from .leases import LeaseWatch, rescue_all
 from .lifecycle import IllegalTransition, Job, JobStatus
 from .payload import PayloadError, decode, encode
 from .policies import Backoff, Exponential, Policy, exponential
+from .prefetch import Prefetch
 from .store import Store
-from .tasks import Task, policy_of, task
+from .tasks import Task, policy_of, task, unique_key_of
 from .worker import TaskTimeout, Worker
 
 __all__ = [
@@ -19,8 +22,10 @@ __all__ = [
     "IllegalTransition",
     "Job",
     "JobStatus",
+    "LeaseWatch",
     "PayloadError",
     "Policy",
+    "Prefetch",
     "SignatureError",
     "Store",
     "Task",
@@ -29,8 +34,12 @@ __all__ = [
     "bind",
     "decode",
     "encode",
+    "encode_follow_ups",
     "exponential",
+    "follow_ups",
     "policy_of",
+    "rescue_all",
     "task",
     "task_error",
+    "unique_key_of",
 ]

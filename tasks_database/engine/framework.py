@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 else:
     FrameworkTask = _Task
 
+
+def is_task(value: object) -> bool:
+    """Whether ``value`` is a Task object (as opposed to, say, the function behind it)."""
+    return isinstance(value, _Task)
+
+
 __all__ = [
     "DEFAULT_TASK_BACKEND_ALIAS",
     "DEFAULT_TASK_PRIORITY",
@@ -30,4 +36,5 @@ __all__ = [
     "InvalidTask",
     "TaskError",
     "TaskResultStatus",
+    "is_task",
 ]

@@ -6,7 +6,10 @@
                                          |---rescue---------'---------------| (or to FAILED)
                                          `---retry--------------------------' (or to DEFERRED)
     CLAIMED --fail--> FAILED (it could not be started)
+    RUNNING --lose--> READY or DEFERRED (or to FAILED): the delivery was lost, not the task's fault
     DEFERRED, READY --cancel--> CANCELLED
+    FAILED, CANCELLED --revive--> READY: an operator asks for it
+    CLAIMED, READY --postpone--> DEFERRED: it has to wait for a slot or a rate
 
 A transition that is not in the picture raises IllegalTransition. Nothing here reads a clock.
 """
@@ -102,6 +105,12 @@ class Job:
     last_attempted_at: datetime | None = None
     finished_at: datetime | None = None
     return_payload: str | None = None  # JSON text.
+
+    unique_key: str | None = None  # One pending job of its task and backend has this key.
+    follow_ups: str | None = None  # JSON text: what to enqueue when it has ended; see follow_ups.
+    suspect: bool = False  # Its worker died with several jobs: it is claimed alone next.
+    slots: tuple[str, ...] = ()  # The concurrency limits it holds a slot of; see limits.
+    reserved_at: datetime | None = None  # The instant that a rate limit has given it.
 
     @property
     def attempts(self) -> int:
@@ -218,6 +227,7 @@ def succeed(job: Job, *, return_payload: str, now: datetime) -> Job:
         return_payload=return_payload,
         finished_at=now,
         owner=None,
+        suspect=False,
     )
 
 
@@ -231,6 +241,7 @@ def fail(job: Job, *, error: TaskError, now: datetime) -> Job:
         errors=(*job.errors, error),
         finished_at=now,
         owner=None,
+        suspect=False,
     )
 
 
@@ -252,6 +263,7 @@ def retry(job: Job, *, error: TaskError, delay: timedelta, now: datetime) -> Job
         failures=failures,
         errors=(*job.errors, error),
         owner=None,
+        suspect=False,
     )
 
 
@@ -264,6 +276,28 @@ def rescue(job: Job, *, error: TaskError, now: datetime) -> Job:
     _require(job, "rescue", _HELD)
     if job.status is JobStatus.CLAIMED:
         return release(job)
+    return _delivery_lost(job, error=error, delay=timedelta(), now=now, suspect=job.suspect)
+
+
+def suspend(job: Job, *, now: datetime) -> Job:
+    """CLAIMED or RUNNING back to READY as a suspect: it may have taken its worker down."""
+    _require(job, "suspend", _HELD)
+    return evolve(job, status=JobStatus.READY, ready_since=now, owner=None, suspect=True)
+
+
+def lose(job: Job, *, error: TaskError, delay: timedelta, now: datetime) -> Job:
+    """RUNNING, and the database or another part of the worker failed, not the task.
+
+    Counted like a death of the worker: READY again after ``delay`` while ``max_rescues`` allows,
+    else FAILED with ``error``.
+    """
+    _require(job, "lose", _RUNNING)
+    return _delivery_lost(job, error=error, delay=delay, now=now, suspect=False)
+
+
+def _delivery_lost(
+    job: Job, *, error: TaskError, delay: timedelta, now: datetime, suspect: bool
+) -> Job:
     rescues = job.rescues + 1
     if rescues > job.max_rescues:
         return evolve(
@@ -273,11 +307,47 @@ def rescue(job: Job, *, error: TaskError, now: datetime) -> Job:
             errors=(*job.errors, error),
             finished_at=now,
             owner=None,
+            suspect=False,
         )
-    return evolve(job, status=JobStatus.READY, rescues=rescues, ready_since=now, owner=None)
+    waits = delay > timedelta()
+    return evolve(
+        job,
+        status=JobStatus.DEFERRED if waits else JobStatus.READY,
+        due=now + delay if waits else None,
+        ready_since=None if waits else now,
+        rescues=rescues,
+        owner=None,
+        suspect=suspect,
+    )
 
 
 def cancel(job: Job, *, now: datetime) -> Job:
     """DEFERRED or READY to CANCELLED. What a worker already has cannot be cancelled."""
     _require(job, "cancel", _WAITING)
     return evolve(job, status=JobStatus.CANCELLED, due=None, finished_at=now)
+
+
+_ENDED_BADLY = (JobStatus.FAILED, JobStatus.CANCELLED)
+_NOT_STARTED = (JobStatus.CLAIMED, JobStatus.READY)
+
+
+def revive(job: Job, *, now: datetime) -> Job:
+    """FAILED or CANCELLED to READY, with all of its attempts and rescues before it again."""
+    _require(job, "retry", _ENDED_BADLY)
+    return evolve(
+        job,
+        status=JobStatus.READY,
+        ready_since=now,
+        due=None,
+        finished_at=None,
+        failures=0,
+        rescues=0,
+        suspect=False,
+        reserved_at=None,
+    )
+
+
+def postpone(job: Job, *, until: datetime) -> Job:
+    """READY or CLAIMED to DEFERRED at no cost: it must wait for a slot, or for its turn."""
+    _require(job, "postpone", _NOT_STARTED)
+    return evolve(job, status=JobStatus.DEFERRED, due=until, ready_since=None, owner=None)

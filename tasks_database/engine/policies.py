@@ -37,8 +37,8 @@ class Policy:
 
     def validate(self) -> None:
         """Raise InvalidTask with the field, the value and what it may be."""
-        _check_count("max_attempts", self.max_attempts, minimum=1)
-        _check_count("max_rescues", self.max_rescues, minimum=0)
+        check_count("max_attempts", self.max_attempts, minimum=1)
+        check_count("max_rescues", self.max_rescues, minimum=0)
         if self.backoff is not None and not callable(self.backoff):
             raise InvalidTask(
                 f"backoff must be a callable (exception, attempt) -> timedelta | None, "
@@ -78,7 +78,8 @@ class Policy:
         return delay
 
 
-def _check_count(name: str, value: object, *, minimum: int) -> None:
+def check_count(name: str, value: object, *, minimum: int) -> None:
+    """Raise InvalidTask unless ``value`` is a whole number of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise InvalidTask(f"{name} must be a whole number of at least {minimum}, not {value!r}.")
 

@@ -16,7 +16,8 @@ from . import lifecycle
 from .errors import task_error
 from .framework import TaskError
 from .lifecycle import Job
-from .policies import Policy
+from .policies import Policy, exponential
+from .prefetch import Prefetch
 
 DEFAULT_LEASE = timedelta(seconds=60)
 
@@ -38,10 +39,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimSuspect:
+    """Claim one suspect, alone; answer with `Worker.suspect_claimed`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Store that ``job`` (RUNNING now) has started, and run its body.
 
-    Answer with `Worker.finished`, or with `Worker.fenced` when the store refused the start.
+    A driver may store starts late, in groups, but for a suspect's: that is stored first, as the
+    body may take the process down. Answer with `Worker.finished`, or with `Worker.fenced` when
+    the store refused the start.
     """
 
     job: Job
@@ -73,7 +81,7 @@ class Heartbeat:
 class Rescue:
     """Look for workers whose lease ended, and take over their jobs.
 
-    No answer is awaited; `Worker.work_arrived` when there were any.
+    No answer is awaited; `Worker.work_arrived` when there were any, and `suspects_wait`.
     """
 
 
@@ -86,7 +94,9 @@ class Wait:
 
 _PROMOTE = Promote()
 
-type Command = Promote | Claim | Run | Acknowledge | Release | Heartbeat | Rescue | Wait
+type Command = (
+    Promote | Claim | ClaimSuspect | Run | Acknowledge | Release | Heartbeat | Rescue | Wait
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,18 @@ class Raised:
     error: TaskError
 
 
-type Outcome = Returned | Raised
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The delivery was lost without the task's fault: its database went away under it."""
+
+    exception: BaseException
+    error: TaskError
+
+
+type Outcome = Returned | Raised | Lost
+
+# How long a lost delivery waits before the next: the longer, the more were lost.
+LOST_BACKOFF = exponential(base=1, cap=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +143,8 @@ class Worker:
     """Decides what one worker process does; see the module's docstring.
 
     concurrency: how many bodies may run at once.
-    prefetch: how many claimed jobs it may hold that have not started.
+    prefetch: how many claimed jobs it may hold that have not started: a number, or a Prefetch,
+    which follows the measured run time.
     lease: how long it counts as alive after a heartbeat; None when the store never rescues.
     """
 
@@ -131,12 +153,12 @@ class Worker:
         worker_id: str,
         *,
         concurrency: int = 1,
-        prefetch: int = 0,
+        prefetch: int | Prefetch = 0,
         lease: timedelta | None = DEFAULT_LEASE,
     ) -> None:
         self.worker_id = worker_id
         self._concurrency = concurrency
-        self._prefetch = prefetch
+        self._prefetch = prefetch if isinstance(prefetch, Prefetch) else Prefetch.fixed(prefetch)
         self._lease = lease
         self._waiting: deque[Job] = deque()
         self._running: dict[str, Job] = {}
@@ -146,6 +168,10 @@ class Worker:
         self._acknowledging = False
         self._beating = False
         self._stopping = False
+        self._suspects_wait = False
+        self._claiming_suspect = False
+        self._suspect: Job | None = None  # Claimed alone, not started yet.
+        self._suspect_runs: str | None = None
         self._beat_at: datetime | None = None
         self._next_rescue: datetime | None = None
         self._next_promote: datetime | None = None
@@ -167,6 +193,18 @@ class Worker:
         self._waiting.extend(jobs)
         self._may_be_ready |= bool(jobs)
 
+    def suspects_wait(self) -> None:
+        """The store has suspects: what is claimed goes back, and they run one at a time."""
+        self._suspects_wait = True
+
+    def suspect_claimed(self, job: Job | None) -> None:
+        """A ClaimSuspect brought this job; None means that there is none left."""
+        self._claiming_suspect = False
+        self._suspect = job
+        if job is None:
+            self._suspects_wait = False
+            self.work_arrived()
+
     def work_arrived(self) -> None:
         """Something may be ready or due that was not before: look again."""
         self._may_be_due = True
@@ -174,13 +212,21 @@ class Worker:
 
     def finished(self, job_id: str, outcome: Outcome, *, policy: Policy, now: datetime) -> Settled:
         """A body ended. ``policy`` is its task's, which alone knows the backoff."""
-        settled = settle(self._running.pop(job_id), outcome, policy=policy, now=now)
+        job = self._forget(job_id)
+        if job.last_attempted_at is not None:
+            self._prefetch.measure(now - job.last_attempted_at)
+        settled = settle(job, outcome, policy=policy, now=now)
         self._outcomes.append(settled.job)
         return settled
 
     def fenced(self, job_id: str) -> None:
         """The store refused the start: somebody else has the job now."""
-        del self._running[job_id]
+        self._forget(job_id)
+
+    def _forget(self, job_id: str) -> Job:
+        if job_id == self._suspect_runs:
+            self._suspect_runs = None
+        return self._running.pop(job_id)
 
     def acknowledged(self) -> None:
         """The outcomes of the last Acknowledge are stored, or were refused for good."""
@@ -203,6 +249,8 @@ class Worker:
         return self._stopping and not (
             # What a Claim under way brings is still to be given back.
             self._claiming
+            or self._claiming_suspect
+            or self._suspect
             or self._waiting
             or self._running
             or self._outcomes
@@ -221,14 +269,54 @@ class Worker:
             self.work_arrived()
         if self._lease is not None:
             commands.extend(self._keep_lease(now, self._lease))
-        if self._may_start(now):
-            self._start_and_claim(now, commands)
-        elif self._waiting:
+        if not self._may_start(now):
             # After a pause a rescuer may have given them away already: then the store's fencing
             # refuses the release. If not, nobody else would: this worker is alive again.
-            commands.append(Release(tuple(self._waiting)))
-            self._waiting.clear()
+            self._give_back(commands)
+        elif self._suspects_wait:
+            self._run_suspect(now, commands)
+        else:
+            self._start_and_claim(now, commands)
         return commands or (Wait(self._next_event(now)),)
+
+    def take(self, now: datetime) -> Job | None:
+        """The next job to run, RUNNING now, for a thread that has just become free; or None.
+
+        What `poll` would say with Run, without asking for anything else: a thread that runs short
+        bodies one after the other need not wait for whoever carries out the other commands.
+        """
+        if (
+            not self._waiting
+            or self._suspects_wait
+            or len(self._running) >= self._concurrency
+            or not self._may_start(now)
+        ):
+            return None
+        return self._start_next(now)
+
+    def _give_back(self, commands: list[Command]) -> None:
+        jobs = (*((self._suspect,) if self._suspect is not None else ()), *self._waiting)
+        if jobs:
+            commands.append(Release(jobs))
+            self._suspect = None
+            self._waiting.clear()
+
+    def _run_suspect(self, now: datetime, commands: list[Command]) -> None:
+        """Suspects run one at a time, and nothing new beside them: a loss shall be theirs alone.
+
+        Bodies that run already are not waited for: if they are lost with the suspect nobody pays,
+        and the process that comes next has nothing running.
+        """
+        if self._suspect is not None and self._suspect.id not in self._running:
+            job, self._suspect = lifecycle.start(self._suspect, now=now), None
+            self._running[job.id] = job
+            self._suspect_runs = job.id
+            commands.append(Run(job))
+        elif self._suspect is None:
+            self._give_back(commands)
+            if self._suspect_runs is None and not (self._claiming or self._claiming_suspect):
+                self._claiming_suspect = True
+                commands.append(ClaimSuspect())
 
     def _keep_lease(self, now: datetime, lease: timedelta) -> Iterable[Command]:
         if not self._beating and (self._beat_at is None or now - self._beat_at >= lease / 6):
@@ -247,28 +335,39 @@ class Worker:
         return self._beat_at is not None and now - self._beat_at < self._lease / 2
 
     def _start_and_claim(self, now: datetime, commands: list[Command]) -> None:
-        overlapping = []
-        while self._waiting and len(self._running) < self._concurrency:
-            job = self._waiting.popleft()
-            if job.id in self._running:
-                # Rescued from this very worker during a pause, and claimed again: the old body
-                # still runs, and its outcome must meet the old claim, to be fenced out.
-                overlapping.append(job)
-                continue
-            self._running[job.id] = lifecycle.start(job, now=now)
-            commands.append(Run(self._running[job.id]))
-        self._waiting.extendleft(reversed(overlapping))
+        while len(self._running) < self._concurrency:
+            job = self._start_next(now)
+            if job is None:
+                break
+            commands.append(Run(job))
         is_due = self._next_promote is not None and now >= self._next_promote
         if not self._promoting and (self._may_be_due or is_due):
             self._promoting = True
             self._may_be_due = False
             self._may_be_ready = True
             commands.append(_PROMOTE)
-        room = self._concurrency + self._prefetch - len(self._running) - len(self._waiting)
-        if room > 0 and not self._claiming and self._may_be_ready:
+        prefetch = self._prefetch.size
+        room = self._concurrency + prefetch - len(self._running) - len(self._waiting)
+        # Not one by one: a claim of many costs hardly more than a claim of one.
+        if room > prefetch // 2 and not self._claiming and self._may_be_ready:
             self._claiming = True
             self._may_be_ready = False
             commands.append(Claim(room))
+
+    def _start_next(self, now: datetime) -> Job | None:
+        """Start the first waiting job that may start; None when there is none."""
+        overlapping = []
+        started = None
+        while self._waiting and started is None:
+            job = self._waiting.popleft()
+            if job.id in self._running:
+                # Rescued from this very worker during a pause, and claimed again: the old body
+                # still runs, and its outcome must meet the old claim, to be fenced out.
+                overlapping.append(job)
+                continue
+            started = self._running[job.id] = lifecycle.start(job, now=now)
+        self._waiting.extendleft(reversed(overlapping))
+        return started
 
     def _next_event(self, now: datetime) -> datetime | None:
         """When there is something to do without news. Never past: a driver would spin on it."""
@@ -295,6 +394,10 @@ def settle(job: Job, outcome: Outcome, *, policy: Policy, now: datetime) -> Sett
             ended = lifecycle.succeed(job, return_payload=outcome.payload, now=now)
             return Settled(ended, outcome)
         outcome = Raised(timeout, task_error(timeout))
+    if isinstance(outcome, Lost):
+        pause = LOST_BACKOFF(outcome.exception, job.rescues + 1)
+        return Settled(lifecycle.lose(job, error=outcome.error, delay=pause, now=now), outcome)
+    delay: timedelta | None
     try:
         delay = _delay_after(job, outcome.exception, policy, now=now)
     except Exception as backoff_error:  # noqa: BLE001 - a user's backoff must not stop the worker

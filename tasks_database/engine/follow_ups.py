@@ -1,0 +1,118 @@
+"""Hooks and chains: what is enqueued when a job has ended, in the transaction that says so.
+
+They travel with the job, as JSON: the worker that acknowledges it need not import their tasks, and
+a task that was renamed meanwhile fails alone, as its own job, not the one that it follows.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from . import lifecycle
+from .lifecycle import Job, JobStatus
+from .payload import decode
+
+if TYPE_CHECKING:
+    from .tasks import Task
+
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def encode_follow_ups(task: "Task") -> str | None:
+    """The hooks and the chain of a Task as JSON text; None when it has none."""
+    described = _describe_all(task)
+    return _dumps(described) if described else None
+
+
+def _describe_all(task: Any) -> list[dict[str, Any]]:
+    """``task`` may be any Task; one without these options has no follow-ups."""
+    described = []
+    if getattr(task, "on_success", None) is not None:
+        described.append({"on": "success", "give": "id", **_describe(task.on_success)})
+    if getattr(task, "on_failure", None) is not None:
+        described.append({"on": "failure", "give": "id", **_describe(task.on_failure)})
+    chain = getattr(task, "chain", ())
+    if chain:
+        first, *rest = chain
+        link = {"on": "success", "give": "value", **_describe(first.task, rest)}
+        link["args"], link["kwargs"] = decode(first.payload)
+        described.append(link)
+    return described
+
+
+def _describe(task: Any, rest: Sequence[Any] = ()) -> dict[str, Any]:
+    from .tasks import policy_of
+
+    policy = policy_of(task)
+    then = _describe_all(task)
+    if rest:
+        # The rest of the chain waits for the end of this link's own chain, if it has one.
+        inner = next((link for link in then if link["give"] == "value"), None)
+        following = {"on": "success", "give": "value", **_describe(rest[0].task, rest[1:])}
+        following["args"], following["kwargs"] = decode(rest[0].payload)
+        if inner is None:
+            then.append(following)
+        else:
+            _last_of(inner)["then"].append(following)
+    return {
+        "task": task.module_path,
+        "backend": task.backend,
+        "queue_name": task.queue_name,
+        "priority": task.priority,
+        "max_attempts": policy.max_attempts,
+        "max_rescues": policy.max_rescues,
+        "timeout": None if policy.timeout is None else policy.timeout // _MICROSECOND,
+        "args": [],
+        "kwargs": {},
+        "then": then,
+    }
+
+
+def _last_of(link: dict[str, Any]) -> dict[str, Any]:
+    after = _next_of(link)
+    return link if after is None else _last_of(after)
+
+
+def _next_of(link: dict[str, Any]) -> dict[str, Any] | None:
+    return next((one for one in link["then"] if one["give"] == "value"), None)
+
+
+def follow_ups(job: Job, *, now: datetime, new_id: Callable[[datetime], str]) -> list[Job]:
+    """The jobs to enqueue because ``job`` has ended; none unless it is SUCCESSFUL or FAILED.
+
+    A hook is called with the id of the ended task's result, a link of a chain with the return value
+    followed by the arguments given to ``then``.
+    """
+    if job.follow_ups is None or job.status not in _OCCASION:
+        return []
+    occasion = _OCCASION[job.status]
+    return [
+        _follow_up(job, link, now=now, new_id=new_id)
+        for link in decode(job.follow_ups)
+        if link["on"] == occasion
+    ]
+
+
+_OCCASION = {JobStatus.SUCCESSFUL: "success", JobStatus.FAILED: "failure"}
+
+
+def _follow_up(
+    job: Job, link: dict[str, Any], *, now: datetime, new_id: Callable[[datetime], str]
+) -> Job:
+    given = job.id if link["give"] == "id" else decode(job.return_payload or "null")
+    timeout = link["timeout"]
+    return lifecycle.enqueue(
+        id=new_id(now),
+        task_path=link["task"],
+        payload=_dumps([[given, *link["args"]], link["kwargs"]]),
+        now=now,
+        backend=link["backend"],
+        queue_name=link["queue_name"],
+        priority=link["priority"],
+        max_attempts=link["max_attempts"],
+        max_rescues=link["max_rescues"],
+        timeout=None if timeout is None else timedelta(microseconds=timeout),
+        follow_ups=_dumps(link["then"]) if link["then"] else None,
+    )

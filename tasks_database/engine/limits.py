@@ -1,0 +1,92 @@
+"""How many may run at once, and how often one may start: over all workers, by key.
+
+A key names what is limited: a queue or a task of one backend alias. The store keeps a row for each
+slot that is taken and one with the next free instant of each rate.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from .framework import InvalidTask
+from .policies import check_count
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# A worker is this punctual: of a high rate, so much may start together.
+_PUNCTUAL = timedelta(milliseconds=100)
+_RATE = re.compile(r"([1-9][0-9]*)/([smhd])")
+
+
+def parse_rate(rate: object) -> timedelta:
+    """The time between two starts that "10/s", "100/m", "1000/h" or "5000/d" asks for.
+
+    Evenly spaced: at most 10 in any second, never 10 at its end and 10 at the next one's beginning.
+    Raises InvalidTask for anything else.
+    """
+    match = _RATE.fullmatch(rate) if isinstance(rate, str) else None
+    if match is None:
+        raise InvalidTask(
+            f'rate must be a number a second, minute, hour or day, such as "10/s", "100/m", '
+            f'"1000/h" or "5000/d", not {rate!r}.'
+        )
+    return timedelta(seconds=_UNITS[match[2]]) / int(match[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What one key allows.
+
+    max_concurrency: how many may run at once; None is no limit.
+    interval: the time between two starts; None is no limit.
+    """
+
+    key: str
+    max_concurrency: int | None = None
+    interval: timedelta | None = None
+
+
+def parse_limit(key: str, options: object) -> Limit:
+    """The Limit of a settings entry: {"max_concurrency": 5, "rate": "10/s"}, one of them or both.
+
+    Raises InvalidTask, saying what is wrong.
+    """
+    if not isinstance(options, Mapping) or not options:
+        raise InvalidTask(
+            'a limit must be a dict such as {"max_concurrency": 5, "rate": "10/s"}, '
+            f"not {options!r}."
+        )
+    unknown = sorted(str(name) for name in set(options) - {"max_concurrency", "rate"})
+    if unknown:
+        raise InvalidTask(f"a limit has max_concurrency and rate, not {', '.join(unknown)}.")
+    return limit_of(key, options.get("max_concurrency"), options.get("rate"))
+
+
+def limit_of(key: str, max_concurrency: Any, rate: Any) -> Limit:
+    """The Limit with these values, checked; None is no limit."""
+    if max_concurrency is not None:
+        check_count("max_concurrency", max_concurrency, minimum=1)
+    return Limit(
+        key=key,
+        max_concurrency=max_concurrency,
+        interval=None if rate is None else parse_rate(rate),
+    )
+
+
+def reserve(
+    next_free: datetime | None, *, interval: timedelta, now: datetime
+) -> tuple[datetime, datetime]:
+    """The instant for the next start, and the next free one after it."""
+    at = now if next_free is None or next_free < now else next_free
+    return at, at + interval
+
+
+def is_reservation_good(
+    reserved_at: datetime | None, *, interval: timedelta, now: datetime
+) -> bool:
+    """Whether a job may start on the instant that it was given.
+
+    Not much after it: else all whose instants passed during an outage would start at once.
+    """
+    return reserved_at is not None and reserved_at <= now < reserved_at + max(interval, _PUNCTUAL)
