@@ -5,7 +5,7 @@ import os
 SECRET_KEY = "not secret: tests only"
 USE_TZ = True
 TIME_ZONE = "Europe/Zurich"
-INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "tests.app"]
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "tasks_database", "tests.app"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tests.app.urls"
 ALLOWED_HOSTS = ["*"]
