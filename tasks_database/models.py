@@ -61,6 +61,8 @@ class JobRow(models.Model):
     suspect = models.BooleanField(db_default=False)
     slots = models.TextField(null=True, help_text="JSON.")  # noqa: DJ001
     reserved_at = models.DateTimeField(null=True)
+    # The key of the concurrency limit that a deferred job waits for.
+    waits_for = models.CharField(max_length=255, null=True)  # noqa: DJ001
 
     class Meta:
         verbose_name = "task"
@@ -90,6 +92,11 @@ class JobRow(models.Model):
                 fields=["due"],
                 where=Q(status="DEFERRED"),
                 instead=["status"],
+            ),
+            PartialIndex(
+                name="tasks_waiting",
+                fields=["waits_for", "rank"],
+                where=Q(waits_for__isnull=False),
             ),
             PartialIndex(name="tasks_held", fields=["owner"], where=Q(owner__isnull=False)),
             PartialIndex(

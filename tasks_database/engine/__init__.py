@@ -5,7 +5,7 @@ the same code, so that what holds in a test holds in production.
 """
 
 from .binding import SignatureError, bind
-from .errors import task_error
+from .errors import WorkerDied, task_error
 from .follow_ups import encode_follow_ups, follow_ups
 from .leases import LeaseWatch, rescue_all
 from .lifecycle import IllegalTransition, Job, JobStatus
@@ -31,6 +31,7 @@ __all__ = [
     "Task",
     "TaskTimeout",
     "Worker",
+    "WorkerDied",
     "bind",
     "decode",
     "encode",

@@ -5,6 +5,10 @@ import traceback
 from .framework import TaskError
 
 
+class WorkerDied(Exception):  # noqa: N818 - the name says what happened
+    """The worker that ran the task is gone: killed, crashed, or cut off from the database."""
+
+
 def task_error(exception: BaseException) -> TaskError:
     """The class path and the formatted traceback, as Django's own backends store them."""
     kind = type(exception)

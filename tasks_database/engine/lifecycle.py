@@ -9,7 +9,7 @@
     RUNNING --lose--> READY or DEFERRED (or to FAILED): the delivery was lost, not the task's fault
     DEFERRED, READY --cancel--> CANCELLED
     FAILED, CANCELLED --revive--> READY: an operator asks for it
-    CLAIMED, READY --postpone--> DEFERRED: it has to wait for a slot or a rate
+    CLAIMED --postpone--> DEFERRED: it has to wait for a slot, or for a rate
 
 A transition that is not in the picture raises IllegalTransition. Nothing here reads a clock.
 """
@@ -93,7 +93,7 @@ class Job:
     status: JobStatus = JobStatus.READY
     due: datetime | None = None  # When a deferred job becomes ready.
     ready_since: datetime | None = None
-    sequence: int = 0  # The store's enqueue order; breaks ties.
+    sequence: int | str = 0  # The store's enqueue order; breaks ties.
     owner: str | None = None  # The worker that holds the claim.
     claim_number: int = 0  # Grows with each claim: fences writes of a superseded worker.
 
@@ -118,7 +118,7 @@ class Job:
         return len(self.worker_ids)
 
     @property
-    def order(self) -> tuple[int, datetime | None, int]:
+    def order(self) -> tuple[int, datetime | None, int | str]:
         """Ready jobs are claimed in this order: high priority, then long ready, then first in."""
         return (-self.priority, self.ready_since, self.sequence)
 
@@ -205,14 +205,17 @@ def release(job: Job) -> Job:
     return evolve(job, status=JobStatus.READY, owner=None)
 
 
-def start(job: Job, *, now: datetime) -> Job:
-    """CLAIMED to RUNNING: the attempt is counted here, not at the claim."""
+def start(job: Job, *, now: datetime, worker_name: str | None = None) -> Job:
+    """CLAIMED to RUNNING: the attempt is counted here, not at the claim.
+
+    worker_name: what the result shows of the worker; without it, the owner's id.
+    """
     _require(job, "start", _CLAIMED)
     assert job.owner is not None  # noqa: S101 - claim() set it
     return evolve(
         job,
         status=JobStatus.RUNNING,
-        worker_ids=(*job.worker_ids, job.owner),
+        worker_ids=(*job.worker_ids, worker_name or job.owner),
         started_at=job.started_at or now,
         last_attempted_at=now,
     )
@@ -328,7 +331,6 @@ def cancel(job: Job, *, now: datetime) -> Job:
 
 
 _ENDED_BADLY = (JobStatus.FAILED, JobStatus.CANCELLED)
-_NOT_STARTED = (JobStatus.CLAIMED, JobStatus.READY)
 
 
 def revive(job: Job, *, now: datetime) -> Job:
@@ -348,6 +350,6 @@ def revive(job: Job, *, now: datetime) -> Job:
 
 
 def postpone(job: Job, *, until: datetime) -> Job:
-    """READY or CLAIMED to DEFERRED at no cost: it must wait for a slot, or for its turn."""
-    _require(job, "postpone", _NOT_STARTED)
-    return evolve(job, status=JobStatus.DEFERRED, due=until, ready_since=None, owner=None)
+    """CLAIMED to DEFERRED, at no cost and keeping its place in the order once it is due."""
+    _require(job, "postpone", _CLAIMED)
+    return evolve(job, status=JobStatus.DEFERRED, due=until, owner=None)

@@ -142,6 +142,7 @@ class Settled:
 class Worker:
     """Decides what one worker process does; see the module's docstring.
 
+    name: what results show in ``worker_ids``; without it, the worker_id.
     concurrency: how many bodies may run at once.
     prefetch: how many claimed jobs it may hold that have not started: a number, or a Prefetch,
     which follows the measured run time.
@@ -152,11 +153,13 @@ class Worker:
         self,
         worker_id: str,
         *,
+        name: str | None = None,
         concurrency: int = 1,
         prefetch: int | Prefetch = 0,
         lease: timedelta | None = DEFAULT_LEASE,
     ) -> None:
         self.worker_id = worker_id
+        self._name = name
         self._concurrency = concurrency
         self._prefetch = prefetch if isinstance(prefetch, Prefetch) else Prefetch.fixed(prefetch)
         self._lease = lease
@@ -308,7 +311,7 @@ class Worker:
         and the process that comes next has nothing running.
         """
         if self._suspect is not None and self._suspect.id not in self._running:
-            job, self._suspect = lifecycle.start(self._suspect, now=now), None
+            job, self._suspect = lifecycle.start(self._suspect, now=now, worker_name=self._name), None
             self._running[job.id] = job
             self._suspect_runs = job.id
             commands.append(Run(job))
@@ -365,7 +368,9 @@ class Worker:
                 # still runs, and its outcome must meet the old claim, to be fenced out.
                 overlapping.append(job)
                 continue
-            started = self._running[job.id] = lifecycle.start(job, now=now)
+            started = self._running[job.id] = lifecycle.start(
+                job, now=now, worker_name=self._name
+            )
         self._waiting.extendleft(reversed(overlapping))
         return started
 
