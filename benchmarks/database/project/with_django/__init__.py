@@ -1,0 +1,1 @@
+"""The tasks of the sides that are backends of django.tasks."""

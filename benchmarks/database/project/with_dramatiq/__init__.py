@@ -1,0 +1,1 @@
+"""The tasks of dramatiq on Redis, which run without Django."""
