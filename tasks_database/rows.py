@@ -181,7 +181,7 @@ def job_of(row: Sequence[Any]) -> Job:
         if due is not None
         else ready_since_of(rank, aware=enqueued_at.tzinfo is not None),
         # Ids are made in the order of enqueueing.
-        sequence=job_id,
+        sequence=int(job_id.replace("-", ""), 16),
         max_attempts=max_attempts,
         max_rescues=max_rescues,
         timeout=None if timeout_us is None else timedelta(microseconds=timeout_us),

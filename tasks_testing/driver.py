@@ -105,7 +105,7 @@ class Drain:
     def _run_claimed(self, claimed: Job, now: datetime, result: TaskResult | None = None) -> Job:
         __tracebackhide__ = True
         run = self._run(start(claimed, now=now), settle, result)
-        if journal.store.acknowledge((run.settled.job,)):
+        if journal.store.acknowledge((run.settled.job,)).accepted:
             self._acknowledged(run)
         return run.settled.job
 
@@ -136,7 +136,7 @@ class Drain:
                         attempt = self._run(job, finish)
                         now = attempt.finished_at
                     case Acknowledge(outcomes):
-                        accepted = store.acknowledge(outcomes)
+                        accepted = store.acknowledge(outcomes).accepted
                         worker.acknowledged()
                         if accepted:
                             self._acknowledged(attempt)

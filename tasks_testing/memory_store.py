@@ -9,6 +9,7 @@ from datetime import datetime
 
 from tasks_database.engine import Job, JobStatus
 from tasks_database.engine.lifecycle import claim, promote, release
+from tasks_database.engine.store import Acknowledged
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class MemoryStore:
         self._undecided: dict[str, None] = {}  # In enqueue order.
         self.last_sequence = first_sequence
 
-    def add(self, jobs: Sequence[Job], *, committed: bool = True) -> None:
+    def add(self, jobs: Sequence[Job], *, committed: bool = True) -> Sequence[Job]:
         with self._lock:
             for job in jobs:
                 self.last_sequence += 1
@@ -50,6 +51,7 @@ class MemoryStore:
                 else:
                     self.jobs[job.id] = job
                     self._undecided[job.id] = None
+        return jobs
 
     def get(self, job_id: str) -> Job | None:
         return self.jobs.get(job_id)
@@ -130,12 +132,12 @@ class MemoryStore:
             self._hold(started)
             return True
 
-    def acknowledge(self, outcomes: Sequence[Job]) -> Sequence[str]:
+    def acknowledge(self, outcomes: Sequence[Job]) -> Acknowledged:
         with self._lock:
             accepted = [job for job in outcomes if self._is_current(job)]
             for job in accepted:
                 self._put(job)
-            return [job.id for job in accepted]
+            return Acknowledged([job.id for job in accepted], ())
 
     def release(self, jobs: Sequence[Job]) -> None:
         with self._lock:

@@ -39,7 +39,7 @@ def recording_setting(mode: Mode | None) -> dict[str, Any]:
     What records already keeps its class, unless ``mode`` asks for the other one of ours.
     """
     path = _PATHS[mode or "record"]
-    if not settings.is_overridden(SETTING):
+    if not settings.is_overridden(SETTING):  # type: ignore[misc]
         # No production backend was chosen, so there is nothing to mirror.
         return {DEFAULT_TASK_BACKEND_ALIAS: {"BACKEND": path, "QUEUES": []}}
     return {
@@ -87,7 +87,7 @@ def test_has_own_setting() -> bool:
 
 def _layers_of_settings() -> list[Any]:
     """The overrides in force, innermost first, and at the end the settings of the project."""
-    layers: list[Any] = [settings._wrapped]  # noqa: SLF001 - no public way to tell
+    layers: list[Any] = [settings._wrapped]  # type: ignore[misc]  # noqa: SLF001 - no public way
     while isinstance(layers[-1], UserSettingsHolder):
         beneath = layers[-1].default_settings
         # settings.configure() makes a holder too, over Django's defaults, which are a module.

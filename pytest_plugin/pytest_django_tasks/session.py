@@ -50,7 +50,7 @@ class TasksSession:
         self._one_test = ExitStack()
         self._original: Any = None
         # A project without TASKS is left alone.
-        if self.mode != "off" and settings.is_overridden(SETTING):
+        if self.mode != "off" and settings.is_overridden(SETTING):  # type: ignore[misc]
             self._original = settings.TASKS
             self._stack.enter_context(tasks_setting(recording_setting(self.mode)))
         self._stack.callback(setattr, journal, "keeps_everything", journal.keeps_everything)

@@ -93,7 +93,7 @@ class Job:
     status: JobStatus = JobStatus.READY
     due: datetime | None = None  # When a deferred job becomes ready.
     ready_since: datetime | None = None
-    sequence: int | str = 0  # The store's enqueue order; breaks ties.
+    sequence: int = 0  # The store's enqueue order; breaks ties.
     owner: str | None = None  # The worker that holds the claim.
     claim_number: int = 0  # Grows with each claim: fences writes of a superseded worker.
 
@@ -118,7 +118,7 @@ class Job:
         return len(self.worker_ids)
 
     @property
-    def order(self) -> tuple[int, datetime | None, int | str]:
+    def order(self) -> tuple[int, datetime | None, int]:
         """Ready jobs are claimed in this order: high priority, then long ready, then first in."""
         return (-self.priority, self.ready_since, self.sequence)
 

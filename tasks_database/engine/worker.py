@@ -311,7 +311,8 @@ class Worker:
         and the process that comes next has nothing running.
         """
         if self._suspect is not None and self._suspect.id not in self._running:
-            job, self._suspect = lifecycle.start(self._suspect, now=now, worker_name=self._name), None
+            job = lifecycle.start(self._suspect, now=now, worker_name=self._name)
+            self._suspect = None
             self._running[job.id] = job
             self._suspect_runs = job.id
             commands.append(Run(job))
@@ -368,9 +369,7 @@ class Worker:
                 # still runs, and its outcome must meet the old claim, to be fenced out.
                 overlapping.append(job)
                 continue
-            started = self._running[job.id] = lifecycle.start(
-                job, now=now, worker_name=self._name
-            )
+            started = self._running[job.id] = lifecycle.start(job, now=now, worker_name=self._name)
         self._waiting.extendleft(reversed(overlapping))
         return started
 

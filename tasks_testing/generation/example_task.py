@@ -1,18 +1,12 @@
 """A task for values that need one where the test names none, and tasks without a backend."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from tasks_database.engine import Task as EngineTask
 from tasks_database.engine import exponential
-from tasks_database.engine.policies import DEFAULT_MAX_ATTEMPTS, DEFAULT_MAX_RESCUES
-from tasks_testing.framework import (
-    DEFAULT_TASK_BACKEND_ALIAS,
-    DEFAULT_TASK_PRIORITY,
-    DEFAULT_TASK_QUEUE_NAME,
-    Task,
-)
+from tasks_testing.framework import Task
 
 
 def altered(task: Task, **changes: Any) -> Task:
@@ -35,21 +29,11 @@ def _assembled(kind: type[Task], options: Mapping[str, Any]) -> Task:
 
 
 def _unvalidated_task(function: Callable[..., Any]) -> Task:
-    return _assembled(
-        EngineTask,
-        {
-            "func": function,
-            "priority": DEFAULT_TASK_PRIORITY,
-            "queue_name": DEFAULT_TASK_QUEUE_NAME,
-            "backend": DEFAULT_TASK_BACKEND_ALIAS,
-            "run_after": None,
-            "takes_context": False,
-            "max_attempts": DEFAULT_MAX_ATTEMPTS,
-            "max_rescues": DEFAULT_MAX_RESCUES,
-            "backoff": None,
-            "timeout": None,
-        },
-    )
+    defaults = {
+        field.name: field.default for field in fields(EngineTask) if field.default is not MISSING
+    }
+    # run_after has no default in Django 6.0's Task.
+    return _assembled(EngineTask, {**defaults, "func": function, "run_after": None})
 
 
 @_unvalidated_task
