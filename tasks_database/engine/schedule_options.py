@@ -1,4 +1,4 @@
-"""OPTIONS["schedules"] as Schedules, or every single thing that is wrong with them.
+"""Schedules from OPTIONS and from decorators, or every single thing that is wrong with them.
 
     "schedules": {
         "nightly report": {
@@ -10,15 +10,17 @@
         },
     }
 
-The task is named, not imported: settings are read before tasks can be.
+The task is named there, not imported: settings are read before tasks can be.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .binding import SignatureError, bind
+from .framework import FrameworkTask
 from .payload import PayloadError, encode
 from .schedule_errors import Problem, ScheduleError, collecting
-from .schedules import CatchUp, Schedule, Trigger, crontab, every, in_timezone
+from .schedules import CatchUp, Schedule, Trigger, as_trigger, crontab, every, in_timezone
 
 KEYS = (
     "task",
@@ -31,7 +33,7 @@ KEYS = (
     "priority",
     "catch_up",
 )
-MAX_NAME_LENGTH = 200
+MAX_NAME_LENGTH = 255
 _EXAMPLE = '{"task": "shop.tasks.report", "cron": "0 3 * * *"}'
 
 
@@ -63,6 +65,53 @@ def parse_schedules(mapping: object, *, default_timezone: str, backend: str) -> 
     if problems:
         raise ScheduleError(*problems)
     return schedules
+
+
+def declared_schedules(
+    tasks: Iterable[FrameworkTask], *, default_timezone: str, backend: str
+) -> dict[str, Schedule]:
+    """The schedules of those tasks that have one (``@task(schedule=...)``) and this backend.
+
+    Each is named after the path to its task, so an entry of OPTIONS may take its place:
+    ``declared_schedules(...) | parse_schedules(...)``.
+
+    Raises ScheduleError, whose ``problems`` are all that is wrong, each with its schedule's name.
+    """
+    schedules = {}
+    problems: list[Problem] = []
+    for task in tasks:
+        if getattr(task, "schedule", None) is None or task.backend != backend:
+            continue
+        name = task.module_path
+        try:
+            schedules[name] = _declared(task, default_timezone)
+        except ScheduleError as error:
+            problems.extend(
+                Problem(f"The schedule of {name}: {problem.message}", problem.hint, name)
+                for problem in error.problems
+            )
+    if problems:
+        raise ScheduleError(*problems)
+    return schedules
+
+
+def _declared(task: Any, default_timezone: str) -> Schedule:
+    trigger = in_timezone(as_trigger(task.schedule), default_timezone)
+    try:
+        bind(task.func, (), {}, takes_context=task.takes_context, path=task.module_path)
+    except SignatureError as error:
+        raise ScheduleError(
+            Problem(
+                str(error),
+                'Give its parameters defaults, or use OPTIONS["schedules"], which takes args.',
+            )
+        ) from None
+    return Schedule(
+        name=task.module_path,
+        task_path=task.module_path,
+        trigger=trigger,
+        backend=task.backend,
+    )
 
 
 def _schedule(name: object, entry: object, default_timezone: str, backend: str) -> Schedule:

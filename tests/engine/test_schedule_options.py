@@ -1,10 +1,11 @@
-"""OPTIONS["schedules"]: what is read from it, and what is said about each mistake."""
+"""OPTIONS["schedules"] and @task(schedule=...): what is read, and what is said about mistakes."""
 
 from datetime import date, timedelta
 
 import pytest
 
-from tasks_database.engine.schedule_options import parse_schedules
+from tasks_database.engine import task
+from tasks_database.engine.schedule_options import declared_schedules, parse_schedules
 from tasks_database.engine.schedules import Schedule, ScheduleError, crontab, every
 
 
@@ -153,12 +154,12 @@ def test_an_entry_that_is_no_dictionary():
     )
 
 
-@pytest.mark.parametrize("name", ["", "x" * 201, 5, None])
+@pytest.mark.parametrize("name", ["", "x" * 256, 5, None])
 def test_a_name_is_text_that_a_database_can_keep(name):
     (problem,) = problems({"task": "shop.tasks.report", "every": 5}, name=name)
 
     assert problem.message == f"Schedule {name!r}: Its name is {name!r}."
-    assert problem.hint == "Write a text of 1 to 200 characters as the key of a schedule."
+    assert problem.hint == "Write a text of 1 to 255 characters as the key of a schedule."
 
 
 def test_a_name_that_databases_refuse():
@@ -199,3 +200,71 @@ def test_all_mistakes_of_all_schedules_are_said_at_once_and_each_once():
         ("second", "Its kwargs are"),
     ]
     assert str(caught.value).startswith("8 things are wrong with the schedules:\n- Schedule 'f")
+
+
+# -- @task(schedule=...) -------------------------------------------------------------------------
+
+
+def report(year=2026):
+    return year
+
+
+def report_of(year, context=None):
+    return year
+
+
+def declared(*tasks, backend="default"):
+    return declared_schedules(tasks, default_timezone="Europe/Zurich", backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("written", "trigger"),
+    [
+        ("0 3 * * *", crontab("0 3 * * *", timezone="Europe/Zurich")),
+        (timedelta(minutes=5), every(minutes=5)),
+        (every(5, catch_up="all"), every(5, catch_up="all")),
+        (crontab("@daily", timezone="UTC"), crontab("@daily", timezone="UTC")),
+    ],
+)
+def test_a_task_says_when_it_is_enqueued(written, trigger):
+    path = f"{__name__}.report"
+
+    assert declared(task(schedule=written)(report)) == {
+        path: Schedule(name=path, task_path=path, trigger=trigger)
+    }
+
+
+def test_tasks_without_a_schedule_and_those_of_other_backends_have_none():
+    nightly = task(schedule="@daily", backend="mail")(report)
+
+    assert declared(task(report), nightly) == {}
+    assert list(declared(nightly, backend="mail")) == [f"{__name__}.report"]
+
+
+def test_an_entry_of_the_settings_takes_the_place_of_a_declaration():
+    name = f"{__name__}.report"
+    configured = parse({"task": name, "cron": "@weekly"}, name=name)
+
+    merged = declared(task(schedule="@daily")(report)) | configured
+
+    assert [schedule.trigger.line for schedule in merged.values()] == ["0 0 * * 0"]
+
+
+def test_mistakes_in_declarations():
+    tasks = [
+        task(schedule="61 * * * *")(report),
+        task(schedule=5)(report),
+        task(schedule="@daily")(report_of),
+    ]
+    with pytest.raises(ScheduleError) as caught:
+        declared(*tasks)
+
+    wrong_line, wrong_type, wrong_signature = map(str, caught.value.problems)
+    assert wrong_line.startswith(f"The schedule of {__name__}.report: The cron line '61 * * * *' h")
+    assert wrong_type.startswith(f"The schedule of {__name__}.report: A schedule cannot be 5. Wri")
+    assert wrong_signature == (
+        f"The schedule of {__name__}.report_of: {__name__}.report_of cannot be called with these "
+        "arguments: missing a required argument: 'year'. Its signature is report_of(year, "
+        'context=None). Give its parameters defaults, or use OPTIONS["schedules"], which takes '
+        "args."
+    )
