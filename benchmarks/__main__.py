@@ -1,10 +1,12 @@
-"""The command line: ``python -m benchmarks recording [--quick] [--write]``."""
+"""The command line: ``python -m benchmarks {recording,database} [--quick] [--write] ...``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from . import recording, table
+from .database import suite as database
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
@@ -14,15 +16,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure what the project promises about speed."
     )
-    parser.add_argument("suite", choices=["recording"], help="what to measure")
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="a smoke test in seconds: every row, with figures that mean nothing",
-    )
-    parser.add_argument(
-        "--write", action="store_true", help="put the table into docs/benchmarks.md as well"
-    )
+    suites = parser.add_subparsers(dest="suite", required=True, help="what to measure")
+    of_recording = suites.add_parser("recording", help=recording.__doc__)
+    of_database = suites.add_parser("database", help=database.__doc__)
+    for suite in (of_recording, of_database):
+        suite.add_argument(
+            "--quick",
+            action="store_true",
+            help="a smoke test in seconds, with figures that mean nothing",
+        )
+        suite.add_argument(
+            "--write", action="store_true", help="put the table into docs/benchmarks.md as well"
+        )
+    database.add_arguments(of_database)
     options = parser.parse_args(arguments)
     if options.quick and options.write:
         parser.error(
@@ -30,17 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "leave out --quick, or leave out --write."
         )
 
-    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
-    # Tasks are declared at import, and ask the backends of the settings then.
-    import django
-
-    django.setup()
-    from . import recording, table
-
-    text = table.report(recording.rows(quick=options.quick, tell=_tell))
+    if options.suite == "recording":
+        text = recording.report(quick=options.quick, tell=_tell)
+    elif options.profile:
+        print(database.profile(options, tell=_tell))
+        return
+    else:
+        text = database.report(options, tell=_tell)
     print(text)
     if options.write:
-        table.write(PAGE, text)
+        table.write(PAGE, options.suite, text)
 
 
 def _tell(progress: str) -> None:

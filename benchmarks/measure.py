@@ -5,7 +5,7 @@ ratio or difference. Times are processor time, which waiting for a processor doe
 """
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median, quantiles
 from time import process_time_ns
@@ -76,6 +76,17 @@ def compare(left: Sample, right: Sample, *, rounds: int) -> Comparison:
             lefts.append(left_figure)
             rights.append(right_figure)
     return Comparison(lefts, rights)
+
+
+def alternate[Key](samples: Mapping[Key, Sample], *, rounds: int) -> dict[Key, list[float]]:
+    """Measure many sides in turn, every other round in reverse; the figures of each by round."""
+    figures: dict[Key, list[float]] = {key: [] for key in samples}
+    order = list(samples)
+    for _ in range(rounds):
+        for key in order:
+            figures[key].append(samples[key]())
+        order.reverse()
+    return figures
 
 
 def microseconds_each(work: Callable[[], object], *, count: int) -> float:

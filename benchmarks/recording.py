@@ -1,13 +1,25 @@
 """The suite ``recording``: the recording backends, the test queue and the pytest plugin."""
 
+import os
 from collections.abc import Callable, Iterator
 
-from . import backends, many, plugin
-from .table import Row
+from . import table
 
 
-def rows(*, quick: bool, tell: Callable[[str], None]) -> Iterator[Row]:
-    """Measure everything, one row after the other. ``tell`` hears what is being measured."""
+def report(*, quick: bool, tell: Callable[[str], None]) -> str:
+    """Measure everything; the table. ``tell`` hears what is being measured."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
+    # Tasks are declared at import, and ask the backends of the settings then.
+    import django
+
+    django.setup()
+    versions = table.installed("Django", "pytest", "pytest-django", "time-machine", "freezegun")
+    return table.report(_rows(quick=quick, tell=tell), versions=versions)
+
+
+def _rows(*, quick: bool, tell: Callable[[str], None]) -> Iterator[table.Row]:
+    from . import backends, many, plugin
+
     tell("1 of 3: the backends against Django's (half a minute)")
     yield from backends.rows(rounds=1 if quick else 40)
     tell("2 of 3: a hundred thousand tasks (one minute)")

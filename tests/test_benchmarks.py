@@ -89,11 +89,16 @@ def test_writing_replaces_only_what_stands_between_the_markers(tmp_path):
     from benchmarks import table
 
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    of_one, of_other = table.begin("one"), table.begin("other")
+    page.write_text(
+        f"before\n{of_one}\nold\n{table.END}\nbetween\n{of_other}\nold\n{table.END}\nafter\n"
+    )
 
-    table.write(page, "new")
+    table.write(page, "other", "new")
 
-    assert page.read_text() == f"before\n{table.BEGIN}\nnew\n{table.END}\nafter\n"
+    assert page.read_text() == (
+        f"before\n{of_one}\nold\n{table.END}\nbetween\n{of_other}\nnew\n{table.END}\nafter\n"
+    )
 
 
 @pytest.mark.parametrize("text", ["no markers", "{begin} only"])
@@ -101,10 +106,11 @@ def test_a_page_without_markers_is_refused_and_left_alone(tmp_path, text):
     from benchmarks import table
 
     page = tmp_path / "page.md"
-    page.write_text(text.format(begin=table.BEGIN))
+    page.write_text(text.format(begin=table.begin("one")))
 
     with pytest.raises(ValueError, match="has no place for the table") as caught:
-        table.write(page, "new")
+        table.write(page, "one", "new")
 
     assert str(page) in str(caught.value)
-    assert page.read_text() == text.format(begin=table.BEGIN)
+    assert table.begin("one") in str(caught.value)
+    assert page.read_text() == text.format(begin=table.begin("one"))

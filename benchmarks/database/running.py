@@ -120,8 +120,13 @@ class Worker:
                 start_new_session=True,
             )
 
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
     def process_ids(self) -> set[int]:
-        return processes.of_group(self._process.pid)
+        """The worker's process and its children, to the last of them."""
+        return processes.of_group(self.process_id)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -131,7 +136,7 @@ class Worker:
             pass
         finally:
             if self.process_ids():
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self.process_id, signal.SIGKILL)
             self._process.wait()
 
 

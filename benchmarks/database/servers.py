@@ -1,11 +1,13 @@
 """The databases: their settings for Django, a fresh one for each measurement, their processes."""
 
 import os
+import socket
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from . import processes
 from .sides import Connections, Side
@@ -16,7 +18,11 @@ PREFIX = "tasks_benchmarks"
 class Server(Protocol):
     """Somewhere databases are. A name of a database is a suffix of ours, such as "ours"."""
 
+    name: str
     title: str
+
+    def version(self) -> str:
+        """Its title and what version it is."""
 
     def create(self, name: str) -> None:
         """An empty database, in place of one that there may be."""
@@ -42,6 +48,7 @@ def _lasting(connections: Connections) -> dict[str, Any]:
 class PostgreSQL:
     """The server that the usual variables of PostgreSQL's clients name."""
 
+    name = "postgresql"
     title = "PostgreSQL"
 
     def __init__(self) -> None:
@@ -51,6 +58,10 @@ class PostgreSQL:
             "user": os.environ.get("PGUSER", "postgres"),
             "password": os.environ.get("PGPASSWORD", ""),
         }
+
+    def version(self) -> str:
+        (version,) = self._execute("SHOW server_version")
+        return f"{self.title} {version.split()[0]}"
 
     def create(self, name: str) -> None:
         self.drop(name)
@@ -107,6 +118,7 @@ class PostgreSQL:
 class MariaDB:
     """MariaDB or MySQL: the server that MYSQL_HOST and its like name."""
 
+    name = "mariadb"
     title = "MariaDB"
 
     def __init__(self) -> None:
@@ -116,6 +128,11 @@ class MariaDB:
             "user": os.environ.get("MYSQL_USER", "root"),
             "password": os.environ.get("MYSQL_PASSWORD", ""),
         }
+
+    def version(self) -> str:
+        ((version,),) = self._execute(["SELECT version()"])
+        title = self.title if "MariaDB" in version else "MySQL"
+        return f"{title} {version.split('-')[0]}"
 
     def create(self, name: str) -> None:
         self.drop(name)
@@ -164,10 +181,14 @@ class MariaDB:
 class SQLite:
     """Files in a folder, set up as Django's documentation advises for more than one writer."""
 
+    name = "sqlite"
     title = "SQLite"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def version(self) -> str:
+        return f"{self.title} {sqlite3.sqlite_version}"
 
     def create(self, name: str) -> None:
         self.drop(name)
@@ -207,8 +228,19 @@ class SQLite:
 class Redis:
     """Where dramatiq's messages are, under a prefix of ours; whoever enqueues clears it first."""
 
+    name = "redis"
     title = "Redis"
     url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+    def version(self) -> str:
+        # Its client is in the environment of dramatiq only; INFO can be asked for by anybody.
+        address = urlsplit(self.url)
+        where = (address.hostname or "127.0.0.1", address.port or 6379)
+        with socket.create_connection(where) as connection:
+            connection.sendall(b"INFO server\r\n")
+            answer = connection.recv(4_096).decode()
+        (version, *_) = answer.partition("redis_version:")[2].split() or ["of an unknown version"]
+        return f"{self.title} {version}"
 
     def create(self, name: str) -> None:
         """Nothing: the agent deletes what has its prefix."""

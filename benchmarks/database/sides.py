@@ -1,7 +1,7 @@
 """Who takes part: our backend and its rivals, each with what it needs to run the same tasks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 type Connections = Literal["defaults", "persistent"]
@@ -22,9 +22,9 @@ class Sql:
     """None where what succeeded is deleted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """One taker of part.
+    """One of those that are measured.
 
     requirements: what its environment has; empty for the environment that runs the benchmarks.
     kind: which of the classes in ``project/queues.py`` it is used by.
@@ -73,38 +73,40 @@ def _backend(path: str, *, apps: Sequence[str], **more: Any) -> dict[str, Any]:
     }
 
 
-OURS = Side(
-    name="ours",
-    title="tasks_database",
-    requirements=(),
-    kind="django",
-    worker=(*MANAGE, "tasks_worker"),
-    settings=_backend("tasks_database.DatabaseBackend", apps=["tasks_database"], QUEUES=[]),
-    # Each condition is one of an index, as there may be a million rows.
-    sql=Sql(
-        is_unfinished=_any_of(
-            "tasks_database_jobrow", "status = 'READY'", "status = 'SUSPECT'", "owner IS NOT NULL"
-        ),
-        failed="SELECT count(*) FROM tasks_database_jobrow"
-        " WHERE status = 'FAILED' AND finished_at IS NOT NULL",
-        succeeded="SELECT count(*) FROM tasks_database_jobrow"
-        " WHERE status = 'SUCCESSFUL' AND finished_at IS NOT NULL",
-    ),
-)
-
-
-def ours(*, queues: Sequence[str] = (), **options: Any) -> Side:
-    """Our side with other options, or a list of queues."""
-    return replace(
-        OURS,
+def _ours(title: str, *, queues: Sequence[str] = (), **options: Any) -> Side:
+    return Side(
+        name="ours",
+        title=title,
+        requirements=(),
+        kind="django",
+        worker=(*MANAGE, "tasks_worker"),
         settings=_backend(
             "tasks_database.DatabaseBackend",
             apps=["tasks_database"],
             QUEUES=list(queues),
             OPTIONS=options,
         ),
+        # Each condition is one of an index, as there may be a million rows.
+        sql=Sql(
+            is_unfinished=_any_of(
+                "tasks_database_jobrow",
+                "status = 'READY'",
+                "status = 'SUSPECT'",
+                "owner IS NOT NULL",
+            ),
+            failed="SELECT count(*) FROM tasks_database_jobrow"
+            " WHERE status = 'FAILED' AND finished_at IS NOT NULL",
+            succeeded="SELECT count(*) FROM tasks_database_jobrow"
+            " WHERE status = 'SUCCESSFUL' AND finished_at IS NOT NULL",
+        ),
     )
 
+
+TWENTY_QUEUES = ("default", *(f"queue{number:02}" for number in range(1, 20)))
+
+OURS = _ours("ours")
+OURS_EACH = _ours('ours with acknowledge="each"', acknowledge="each")
+OURS_TWENTY_QUEUES = _ours("ours with 20 queues", queues=TWENTY_QUEUES)
 
 DJANGO_TASKS_DB = Side(
     name="django-tasks-db",
@@ -193,12 +195,7 @@ DRAMATIQ = Side(
     worker=("-m", "dramatiq", "with_dramatiq.tasks", "--processes", "1"),
 )
 
-DJANGO_RIVALS = (
-    DJANGO_TASKS_DB,
-    DJANGO_VTASKS,
-    DJANGO_OX,
-    DJ_QUEUE,
-    STEADY_QUEUE,
-    PROCRASTINATE,
-)
-"""Those that run Django's tasks, or others with Django's models, on PostgreSQL."""
+BACKENDS = (DJANGO_TASKS_DB, DJANGO_VTASKS, DJANGO_OX, DJ_QUEUE, STEADY_QUEUE)
+"""The rivals that are backends of django.tasks, as ours is: the fastest of them is to be beaten."""
+
+RIVALS = (*BACKENDS, PROCRASTINATE, DRAMATIQ)

@@ -1,8 +1,7 @@
 """A process in the environment of one side that enqueues, waits and measures when it is told to.
 
-It reads one request a line from its standard input, and writes one answer a line: JSON both. The
-operations are the functions in ``OPERATIONS``, called with the queue and what the request has
-besides ``do``.
+It reads one request a line from its standard input, and writes one answer a line: JSON both. What
+a request wants to ``do`` is one of ``OPERATIONS``; the rest of the request is passed to that.
 """
 
 import json
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import ours
 from queues import Queue, of_kind, wait_for
 
 
@@ -91,6 +91,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "drain": drain,
     "latency": latency,
     "enqueue": enqueue,
+    **ours.OPERATIONS,
 }
 
 
