@@ -6,6 +6,7 @@ The application makes them: MySQL cannot return the keys of a bulk insert.
 import os
 import threading
 import time
+from uuid import UUID
 
 _lock = threading.Lock()
 _last = 0
@@ -33,3 +34,11 @@ def new_id() -> str:
     )
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def parse_id(text: object) -> str | None:
+    """The id in the form in which jobs have it; None for what is no id."""
+    try:
+        return str(UUID(text)) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -7,20 +7,18 @@ a task that was renamed meanwhile fails alone, as its own job, not the one that 
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import lifecycle
+from .framework import FrameworkTask
 from .lifecycle import Job, JobStatus
 from .payload import decode
-
-if TYPE_CHECKING:
-    from .tasks import Task
 
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def encode_follow_ups(task: "Task") -> str | None:
+def encode_follow_ups(task: FrameworkTask) -> str | None:
     """The hooks and the chain of a Task as JSON text; None when it has none."""
     described = _describe_all(task)
     return _dumps(described) if described else None

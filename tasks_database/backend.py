@@ -1,0 +1,336 @@
+"""DatabaseBackend: `django.tasks` on the project's database."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.checks import CheckMessage
+from django.db import router
+from django.utils import timezone
+
+from . import runs_here
+from .engine import (
+    Job,
+    PayloadError,
+    Policy,
+    Task,
+    bind,
+    decode,
+    encode,
+    encode_follow_ups,
+    policy_of,
+    unique_key_of,
+)
+from .engine.lifecycle import enqueue
+from .framework import (
+    BaseTaskBackend,
+    FrameworkTask,
+    InvalidTask,
+    TaskResult,
+    TaskResultDoesNotExist,
+    task_enqueued,
+)
+from .ids import new_id, parse_id
+from .options import Options, parse_options
+from .resolve import UnknownTask, resolve
+from .results import result_of
+from .store import ORMStore, Serves, store_for
+
+MAX_PATH = 255
+MAX_QUEUE = 128
+MAX_KEY = 255
+_REMEMBERED_TASKS = 1_000
+_NO_ARGUMENTS = encode([[], {}], what="no arguments")
+
+
+class _KnownTask(NamedTuple):
+    """A task that was checked, with what each enqueue needs of it."""
+
+    task: FrameworkTask
+    path: str
+    policy: Policy
+    follow_ups: str | None
+
+
+class DatabaseBackend(BaseTaskBackend):
+    """Tasks are rows of the project's database; `manage.py tasks_worker` runs them.
+
+    An enqueue takes part in the caller's transaction: inside ``atomic()`` on the same database it
+    commits and rolls back with the data. OPTIONS: see `tasks_database.options.Options`.
+    """
+
+    task_class = Task
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    # For the recording backends, which mirror this one in tests.
+    transactional = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, dict(params))
+        # What is wrong with them is told by a system check; tasks are declared before it runs.
+        self.parsed: Options = parse_options(alias, self.options)[0]
+        self._known: dict[int, _KnownTask] = {}
+        self._store: ORMStore | None = None
+
+    # -- the database ----------------------------------------------------------------------
+
+    @property
+    def database(self) -> str:
+        """The alias of the database: OPTIONS["database"], or what the routers say."""
+        if self.parsed.database is not None:
+            return self.parsed.database
+        from .models import JobRow
+
+        return router.db_for_write(JobRow)
+
+    @property
+    def store(self) -> ORMStore:
+        """Where the tasks of this alias are."""
+        using = self.database
+        if self._store is None or self._store.using != using:
+            self._store = store_for(using, Serves(backend=self.alias))
+        return self._store
+
+    # -- validation ------------------------------------------------------------------------
+
+    def validate_task(self, task: FrameworkTask) -> None:
+        """Django's rules, and what the tables can hold; InvalidTask says what is wrong."""
+        run_after = task.run_after
+        if run_after is not None:
+            if not isinstance(run_after, datetime):
+                raise InvalidTask(
+                    f"run_after must be a datetime, not {run_after!r}. "
+                    "For a delay, add a timedelta to timezone.now()."
+                )
+            if not settings.USE_TZ and timezone.is_aware(run_after):
+                raise InvalidTask(
+                    "run_after must be a naive datetime, as USE_TZ is False: "
+                    "use timezone.make_naive()."
+                )
+        super().validate_task(task)
+        if len(task.module_path) > MAX_PATH:
+            raise InvalidTask(
+                f"The path {task.module_path} has {len(task.module_path)} characters; "
+                f"{MAX_PATH} can be stored."
+            )
+        if not task.queue_name or len(task.queue_name) > MAX_QUEUE:
+            raise InvalidTask(
+                f"queue_name must have 1 to {MAX_QUEUE} characters, not {task.queue_name!r}."
+            )
+        for name in ("on_success", "on_failure"):
+            hook = getattr(task, name, None)
+            if hook is not None:
+                self._check_follow_up(name, hook)
+        for link in getattr(task, "chain", ()):
+            self._check_follow_up("then()", link.task)
+
+    def _check_follow_up(self, name: str, task: FrameworkTask) -> None:
+        """It is enqueued by the worker of this alias, in its transaction."""
+        backend = self if task.backend == self.alias else task.get_backend()
+        if isinstance(backend, DatabaseBackend) and backend.database == self.database:
+            return
+        raise InvalidTask(
+            f"{name}: {task.module_path} belongs to TASKS[{task.backend!r}], which is not a "
+            f"DatabaseBackend on the database {self.database!r}. It is enqueued in the transaction "
+            "that stores the end of this task, so it must be on the same database: enqueue it in "
+            "the task's body instead, or give it another backend with .using(backend=...)."
+        )
+
+    def _checked(self, task: FrameworkTask) -> _KnownTask:
+        if task.backend != self.alias:
+            # Django lets task_backends["mail"].enqueue(...) take any task.
+            task = task.using(backend=self.alias)
+        self.validate_task(task)
+        known = _KnownTask(task, task.module_path, policy_of(task), encode_follow_ups(task))
+        # run_after depends on USE_TZ, which tests override, and is new for each enqueue anyway.
+        if task.run_after is None:
+            if len(self._known) >= _REMEMBERED_TASKS:
+                self._known.clear()
+            self._known[id(task)] = known
+        return known
+
+    # -- enqueueing ------------------------------------------------------------------------
+
+    def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
+        """Store the task; visible to workers when the caller's transaction has committed.
+
+        Returns the result of the task that waits already where ``unique_key`` is taken.
+
+        Raises InvalidTask, SignatureError, PayloadError before anything is stored.
+        """
+        __tracebackhide__ = True
+        known = self._known_task(task)
+        made = self._job(known, args, kwargs, timezone.now())
+        job = self.store.add((made,))[0]
+        result = self._result(job, known.task)
+        if job is made:
+            task_enqueued.send(type(self), task_result=result)
+            self._announce((job,))
+        return result
+
+    def enqueue_many(self, task: Any, calls: Iterable[Any]) -> list[Any]:
+        """Store one task for each call, in one go; see `Task.enqueue_many`."""
+        __tracebackhide__ = True
+        known = self._known_task(task)
+        now = timezone.now()
+        made = [self._job_of_call(known, call, number, now) for number, call in enumerate(calls)]
+        jobs = self.store.add(made)
+        results = []
+        for job, own in zip(jobs, made, strict=True):
+            result = self._result(job, known.task)
+            results.append(result)
+            if job is own:
+                task_enqueued.send(type(self), task_result=result)
+        self._announce(jobs)
+        return results
+
+    async def aenqueue_many(self, task: Any, calls: Iterable[Any]) -> list[Any]:
+        """See enqueue_many()."""
+        return await sync_to_async(self.enqueue_many, thread_sensitive=True)(task, calls)
+
+    def _known_task(self, task: Any) -> _KnownTask:
+        known = self._known.get(id(task))
+        if known is None or known.task is not task:
+            known = self._checked(task)
+        return known
+
+    def _job_of_call(self, known: _KnownTask, call: Any, number: int, now: datetime) -> Job:
+        __tracebackhide__ = True
+        args, kwargs = _call(call, number)
+        try:
+            return self._job(known, args, kwargs, now)
+        except Exception as error:
+            error.add_note(f"In call {number} of enqueue_many(): nothing was enqueued.")
+            raise
+
+    def _job(
+        self,
+        known: _KnownTask,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        now: datetime,
+    ) -> Job:
+        __tracebackhide__ = True
+        task, path, policy, follow_ups = known
+        bind(task.func, args, kwargs, takes_context=task.takes_context, path=path)
+        return enqueue(
+            id=new_id(),
+            task_path=path,
+            payload=_encode_call(task, args, kwargs),
+            now=now,
+            run_after=task.run_after,
+            backend=self.alias,
+            queue_name=task.queue_name,
+            priority=task.priority,
+            max_attempts=policy.max_attempts,
+            max_rescues=policy.max_rescues,
+            timeout=policy.timeout,
+            unique_key=_checked_key(path, unique_key_of(task, args, kwargs)),
+            follow_ups=follow_ups,
+        )
+
+    def _announce(self, jobs: Sequence[Job]) -> None:
+        from .wake import announce
+
+        announce(self.store, jobs)
+
+    # -- results ---------------------------------------------------------------------------
+
+    def get_result(self, result_id: str) -> Any:
+        """The result as it is now, from any thread or process.
+
+        Raises TaskResultDoesNotExist, also for the id of another backend's task, and for one whose
+        task is not in this code any more.
+        """
+        job_id = parse_id(result_id)
+        if job_id is None:
+            raise TaskResultDoesNotExist(result_id)
+        # Starts are stored late; in the worker's own process they are known.
+        job = runs_here.get(job_id) or self.store.get(job_id)
+        if job is None or job.backend != self.alias:
+            raise TaskResultDoesNotExist(result_id)
+        try:
+            task = resolve(job.task_path)
+        except UnknownTask as error:
+            raise TaskResultDoesNotExist(f"{result_id}: {error}") from error
+        return self._result(job, _as_enqueued(task, job))
+
+    def _result(self, job: Job, task: FrameworkTask) -> TaskResult:
+        if job.payload == _NO_ARGUMENTS:
+            return result_of(job, task, ([], {}))
+        args, kwargs = decode(job.payload)
+        return result_of(job, task, (args, kwargs))
+
+    # -- system checks ---------------------------------------------------------------------
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """What is wrong with the settings entry and its database; see `checks`."""
+        from .checks import check_backend
+
+        return check_backend(self, **kwargs)
+
+
+def _as_enqueued(task: FrameworkTask, job: Job) -> FrameworkTask:
+    """The task with the options that it was enqueued with, as far as results show them."""
+    if (
+        task.priority == job.priority
+        and task.queue_name == job.queue_name
+        and task.backend == job.backend
+        and task.run_after == job.run_after
+    ):
+        return task
+    from dataclasses import fields
+
+    # Past __post_init__: what was enqueued is not validated again, whatever the settings say now.
+    shown: FrameworkTask = object.__new__(type(task))
+    for field in fields(task):
+        object.__setattr__(shown, field.name, getattr(task, field.name))
+    for name in ("priority", "queue_name", "backend", "run_after"):
+        object.__setattr__(shown, name, getattr(job, name))
+    return shown
+
+
+def _call(call: Any, number: int) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments of one of the calls of enqueue_many()."""
+    __tracebackhide__ = True
+    if isinstance(call, Mapping):
+        return (), call
+    if isinstance(call, list | tuple):
+        if len(call) == 2 and isinstance(call[0], list | tuple) and isinstance(call[1], Mapping):
+            return call[0], call[1]
+        return call, {}
+    raise TypeError(
+        f"Call {number} of enqueue_many() is {call!r}. It takes a tuple or list of arguments, such "
+        "as (7,), a dict of keyword arguments, or the pair of both."
+    )
+
+
+def _checked_key(path: str, key: str | None) -> str | None:
+    if key is not None and len(key) > MAX_KEY:
+        raise ValueError(
+            f"The unique_key of {path} has {len(key)} characters; {MAX_KEY} can be stored. "
+            "Use a digest of it."
+        )
+    return key
+
+
+def _encode_call(task: FrameworkTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The payload; PayloadError names what JSON cannot carry by its parameter."""
+    __tracebackhide__ = True
+    if not args and not kwargs:
+        return _NO_ARGUMENTS  # Nothing in it to check.
+    call_args, call_kwargs = list(args), dict(kwargs)
+    try:
+        return encode([call_args, call_kwargs], what="the arguments")
+    except PayloadError as error:
+        problem = error.with_traceback(None)
+    # Again, one by one, for a path that begins with the parameter.
+    bound = bind(task.func, args, kwargs, takes_context=task.takes_context, path=task.module_path)
+    for name, value in bound.items():
+        encode(value, what=f"{task.module_path}(): {name}")
+    raise problem
