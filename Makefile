@@ -1,7 +1,7 @@
 # Two commands for a fresh machine with CPython 3.12+ and pip:
 #   make demo   the shop's tests, then one simulated week of the shop (SQLite, no server needed)
 #   make test   everything CI runs: ruff, mypy, import-linter, the tests on Django 6.1 and 6.0
-.PHONY: demo test lint types imports tests tests-django60 benchmarks format clean
+.PHONY: demo test lint types imports tests tests-django60 benchmarks benchmarks-database format clean
 
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.14 python3 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo "$$name" && break; done)
@@ -55,9 +55,13 @@ tests-django60: $(VENV60)/.installed
 benchmarks: $(VENV)/.installed
 	$(BIN)/python -m benchmarks recording
 
+# Our Database backend beside its rivals, on PostgreSQL, MariaDB, SQLite and Redis of this machine.
+benchmarks-database: $(VENV)/.installed
+	$(BIN)/python -m benchmarks database
+
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV60) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV60) .venv-benchmarks .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -128,14 +129,19 @@ class Worker:
         """The worker's process and its children, to the last of them."""
         return processes.of_group(self.process_id)
 
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def stop(self) -> None:
+        """Ask it to end; kill what is left of it after a while."""
         self._process.terminate()
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             pass
         finally:
-            if self.process_ids():
+            # None is left, as a rule.
+            with suppress(ProcessLookupError):
                 os.killpg(self.process_id, signal.SIGKILL)
             self._process.wait()
 
@@ -150,13 +156,25 @@ def running(place: Place, *options: str) -> Iterator[tuple[Agent, Worker]]:
     with Agent(place) as agent:
         worker = Worker(place, *options)
         try:
-            agent.call("warm_up", timeout=60)
+            _warm_up(agent, worker)
             yield agent, worker
         except RuntimeError as error:
             log = worker.log.read_text(errors="replace")[-4_000:]
             raise RuntimeError(f"{error}\nThe end of the worker's log:\n{log}") from error
         finally:
             worker.stop()
+
+
+def _warm_up(agent: Agent, worker: Worker) -> None:
+    """Have the worker run one task: then it is ready. Not each of them says so otherwise."""
+    agent.call("enqueue_one")
+    deadline = time.monotonic() + 60
+    while not agent.call("is_finished"):
+        if worker.has_ended():
+            raise RuntimeError("The worker ended instead of running a first task.")
+        if time.monotonic() > deadline:
+            raise RuntimeError("The worker did not run a first task within a minute.")
+        time.sleep(0.05)
 
 
 class Databases:

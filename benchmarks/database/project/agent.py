@@ -23,11 +23,15 @@ def prepare(queue: Queue) -> None:
     queue.prepare()
 
 
-def warm_up(queue: Queue, *, timeout: float) -> None:
-    """Have one task run: the worker is ready, and so is this process's connection."""
-    begin = time.monotonic_ns()
+def enqueue_one(queue: Queue) -> None:
     queue.enqueue("no_op")
-    wait_for(queue, since=begin, timeout=timeout)
+
+
+def is_finished(queue: Queue) -> bool:
+    """Whether all that was enqueued has succeeded; RuntimeError when a task failed."""
+    if failed := queue.failed():
+        raise RuntimeError(f"{failed} tasks failed.")
+    return not queue.is_unfinished()
 
 
 def drain(queue: Queue, *, task: str, count: int, timeout: float) -> dict[str, int]:
@@ -87,7 +91,8 @@ def _read_mark(name: str) -> int:
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
-    "warm_up": warm_up,
+    "enqueue_one": enqueue_one,
+    "is_finished": is_finished,
     "drain": drain,
     "latency": latency,
     "enqueue": enqueue,

@@ -37,7 +37,7 @@ DIALECTS = {
     "sqlite": Dialect(
         uuid="printf('%%012x7{nibble}008000%%012x', {first} + number, number)",
         shifted="strftime('%%Y-%%m-%%d %%H:%%M:%%f', pattern.{column},"
-        " number * {step} / 1000.0 || ' seconds')",
+        " (number * {step} / 1000.0) || ' seconds')",
     ),
 }
 
