@@ -6,6 +6,7 @@
                                          |---rescue---------'---------------| (or to FAILED)
                                          `---retry--------------------------' (or to DEFERRED)
     CLAIMED --fail--> FAILED (it could not be started)
+    RUNNING --interrupt--> READY: its worker has to end before it
     RUNNING --lose--> READY or DEFERRED (or to FAILED): the delivery was lost, not the task's fault
     DEFERRED, READY --cancel--> CANCELLED
     FAILED, CANCELLED --revive--> READY: an operator asks for it
@@ -286,6 +287,26 @@ def suspend(job: Job, *, now: datetime) -> Job:
     """CLAIMED or RUNNING back to READY as a suspect: it may have taken its worker down."""
     _require(job, "suspend", _HELD)
     return evolve(job, status=JobStatus.READY, ready_since=now, owner=None, suspect=True)
+
+
+def interrupt(job: Job) -> Job:
+    """RUNNING back to READY, at its old place and at no cost: its worker has to end before it."""
+    _require(job, "interrupt", _RUNNING)
+    return evolve(job, status=JobStatus.READY, owner=None)
+
+
+def refuse(ended: Job, *, error: TaskError) -> Job:
+    """An outcome that the store cannot keep, as a failure that says why. Not stored yet."""
+    return evolve(
+        ended,
+        status=JobStatus.FAILED,
+        return_payload=None,
+        due=None,
+        failures=ended.failures + 1,
+        errors=(error,),
+        finished_at=ended.finished_at or ended.last_attempted_at,
+        owner=None,
+    )
 
 
 def lose(job: Job, *, error: TaskError, delay: timedelta, now: datetime) -> Job:

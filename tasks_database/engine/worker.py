@@ -8,7 +8,7 @@ simulator drive this same class, so that every rule is written once.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -146,6 +146,7 @@ class Worker:
     concurrency: how many bodies may run at once.
     prefetch: how many claimed jobs it may hold that have not started: a number, or a Prefetch,
     which follows the measured run time.
+    max_tasks: how many bodies it starts before it stops by itself; None is no limit.
     lease: how long it counts as alive after a heartbeat; None when the store never rescues.
     """
 
@@ -157,8 +158,10 @@ class Worker:
         concurrency: int = 1,
         prefetch: int | Prefetch = 0,
         lease: timedelta | None = DEFAULT_LEASE,
+        max_tasks: int | None = None,
     ) -> None:
         self.worker_id = worker_id
+        self._budget = max_tasks
         self._name = name
         self._concurrency = concurrency
         self._prefetch = prefetch if isinstance(prefetch, Prefetch) else Prefetch.fixed(prefetch)
@@ -208,6 +211,11 @@ class Worker:
             self._suspects_wait = False
             self.work_arrived()
 
+    def next_due_is(self, due: datetime | None) -> None:
+        """A look at the store found nothing ready, and the next deferred job due at ``due``."""
+        if not self._promoting:
+            self._next_promote = due
+
     def work_arrived(self) -> None:
         """Something may be ready or due that was not before: look again."""
         self._may_be_due = True
@@ -245,6 +253,36 @@ class Worker:
         self._stopping = True
 
     # -- what to do ------------------------------------------------------------------------
+
+    @property
+    def running(self) -> Collection[Job]:
+        """The jobs whose bodies run."""
+        return self._running.values()
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are claimed and not started."""
+        return len(self._waiting)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it would claim more now, if there were something."""
+        return len(self._running) + len(self._waiting) < self._concurrency + self._prefetch.size
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing runs, waits or is under way, and no Claim would be asked for."""
+        return not (
+            self._claiming
+            or self._promoting
+            or self._waiting
+            or self._running
+            or self._outcomes
+            or self._acknowledging
+            or self._suspects_wait
+            or self._may_be_ready
+            or self._may_be_due
+        )
 
     @property
     def is_done(self) -> bool:
@@ -311,9 +349,8 @@ class Worker:
         and the process that comes next has nothing running.
         """
         if self._suspect is not None and self._suspect.id not in self._running:
-            job = lifecycle.start(self._suspect, now=now, worker_name=self._name)
+            job = self._start(self._suspect, now)
             self._suspect = None
-            self._running[job.id] = job
             self._suspect_runs = job.id
             commands.append(Run(job))
         elif self._suspect is None:
@@ -339,11 +376,14 @@ class Worker:
         return self._beat_at is not None and now - self._beat_at < self._lease / 2
 
     def _start_and_claim(self, now: datetime, commands: list[Command]) -> None:
-        while len(self._running) < self._concurrency:
+        while len(self._running) < self._concurrency and not self._stopping:
             job = self._start_next(now)
             if job is None:
                 break
             commands.append(Run(job))
+        if self._stopping:  # The last one of max_tasks has just started.
+            self._give_back(commands)
+            return
         is_due = self._next_promote is not None and now >= self._next_promote
         if not self._promoting and (self._may_be_due or is_due):
             self._promoting = True
@@ -369,8 +409,15 @@ class Worker:
                 # still runs, and its outcome must meet the old claim, to be fenced out.
                 overlapping.append(job)
                 continue
-            started = self._running[job.id] = lifecycle.start(job, now=now, worker_name=self._name)
+            started = self._start(job, now)
         self._waiting.extendleft(reversed(overlapping))
+        return started
+
+    def _start(self, job: Job, now: datetime) -> Job:
+        started = self._running[job.id] = lifecycle.start(job, now=now, worker_name=self._name)
+        if self._budget is not None:
+            self._budget -= 1
+            self._stopping = self._stopping or self._budget == 0
         return started
 
     def _next_event(self, now: datetime) -> datetime | None:
