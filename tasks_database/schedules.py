@@ -18,7 +18,7 @@ code run together, and whoever starts last has the row:
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
@@ -67,6 +67,11 @@ class Schedules:
         self._store = store
         self._rows = ScheduleRows(store)
         self._left_alone: set[str] = set()
+
+    @classmethod
+    def of(cls, backend: "DatabaseBackend", store: ORMStore) -> Self:
+        """Those of a worker of this backend; ScheduleError as from `defined_schedules`."""
+        return cls(defined_schedules(backend), store)
 
     @property
     def connection(self) -> BaseDatabaseWrapper:

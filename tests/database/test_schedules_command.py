@@ -13,7 +13,7 @@ from tasks_database.engine import tasks as engine_tasks
 from tasks_database.engine.schedules import every
 from tasks_database.framework import task_backends
 from tasks_database.models import ScheduleRow
-from tasks_database.schedules import Schedules, defined_schedules
+from tasks_database.schedules import Schedules
 
 pytestmark = pytest.mark.django_db
 
@@ -61,7 +61,7 @@ def configure(settings):
 def started():
     """A worker starts with what is configured now."""
     backend = task_backends["default"]
-    Schedules(defined_schedules(backend), backend.store).sync(NOON)
+    Schedules.of(backend, backend.store).sync(NOON)
 
 
 def run(*arguments):
