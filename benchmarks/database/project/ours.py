@@ -59,7 +59,7 @@ def bulk(queue: Queue, *, count: int, django_first: bool) -> dict[str, float]:  
         JobRow.objects.bulk_create(rows)
 
     def seconds(work: Callable[[], None]) -> float:
-        JobRow.objects.all().delete()
+        _empty()
         begin = time.perf_counter()
         work()
         return time.perf_counter() - begin
@@ -73,6 +73,15 @@ def bulk(queue: Queue, *, count: int, django_first: bool) -> dict[str, float]:  
     if django_first:
         order.reverse()
     return {name: seconds(work) for name, work in order}
+
+
+def _empty() -> None:
+    """Leave no row in the table, and no trace of one."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        # SQLite has no TRUNCATE, and does without it where there is no condition.
+        cursor.execute(f"{'DELETE FROM' if connection.vendor == 'sqlite' else 'TRUNCATE'} {TABLE}")
 
 
 def fill(queue: Queue, *, finished: int, deferred: int) -> None:  # noqa: ARG001
@@ -147,7 +156,7 @@ def limit(queue: Queue, *, batch: int, count: int) -> float:  # noqa: ARG001
 
     from tasks_database.models import JobRow
 
-    JobRow.objects.all().delete()
+    _empty()
     no_op.enqueue_many([()] * count)
     claim = f"""
         WITH picked AS MATERIALIZED (
@@ -157,7 +166,7 @@ def limit(queue: Queue, *, batch: int, count: int) -> float:  # noqa: ARG001
         )
         UPDATE {TABLE} AS job
         SET status = 'CLAIMED', owner = 'limit', claim_number = claim_number + 1
-        FROM picked WHERE job.id = picked.id RETURNING job.id
+        WHERE job.id = ANY(ARRAY(SELECT id FROM picked)) RETURNING job.id
     """
     acknowledge = f"""
         UPDATE {TABLE}
