@@ -29,9 +29,10 @@ from .engine import Job, decode, encode_follow_ups, lifecycle, policy_of, unique
 from .engine.schedule_options import declared_schedules
 from .engine.schedules import Schedule, due_ticks, next_due
 from .engine.tasks import scheduled_tasks
+from .framework import FrameworkTask
 from .ids import new_id
 from .models import ScheduleRow
-from .resolve import resolve
+from .resolve import UnknownTask, resolve
 from .schedule_rows import ScheduleRows, as_given, as_utc
 from .store import ORMStore
 from .store.retries import contended
@@ -226,9 +227,19 @@ def defined_schedules(backend: "DatabaseBackend") -> dict[str, Schedule]:
     """
     autodiscover_modules("tasks")
     declared = declared_schedules(
-        scheduled_tasks.values(), default_timezone=settings.TIME_ZONE, backend=backend.alias
+        map(_as_decorated, scheduled_tasks.values()),
+        default_timezone=settings.TIME_ZONE,
+        backend=backend.alias,
     )
     return declared | dict(backend.parsed.schedules)
+
+
+def _as_decorated(task: FrameworkTask) -> FrameworkTask:
+    """The task at its path; what was made of it since by using() is in the registry as well."""
+    try:
+        return resolve(task.module_path)
+    except UnknownTask:
+        return task
 
 
 def _beginning(schedule: Schedule, moment: datetime) -> dict[str, Any]:

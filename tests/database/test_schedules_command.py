@@ -166,6 +166,17 @@ def test_what_tasks_declare_is_listed_too(configure):
     assert names == ["nightly report", f"{__name__}.sweep"]
 
 
+def test_a_variant_of_a_task_does_not_take_its_place(configure, monkeypatch):
+    configure({})
+    decorated = task(schedule="@daily")(sweep)
+    monkeypatch.setattr("tasks_database.schedules.resolve", lambda path: decorated)
+    decorated.using(backend="immediate")  # Now in the registry.
+
+    (shown,) = json.loads(run("--format", "json"))
+
+    assert shown["name"] == f"{__name__}.sweep"
+
+
 def test_the_tasks_modules_of_all_apps_are_imported_for_that(configure, monkeypatch):
     imported = []
     monkeypatch.setattr("tasks_database.schedules.autodiscover_modules", imported.append)
