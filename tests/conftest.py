@@ -16,12 +16,14 @@ pytest_plugins = ["pytester"]
 
 
 def _unreachable() -> str | None:
-    """Why the PostgreSQL server of the settings cannot be used, or None."""
-    if settings.TESTS_DATABASE != "postgresql":
-        return None
+    """Why the database server of the settings cannot be used, or None."""
+    ask = {"postgresql": _ask_postgresql, "mariadb": _ask_mariadb}.get(settings.TESTS_DATABASE)
+    return None if ask is None else ask(settings.DATABASES["default"])
+
+
+def _ask_postgresql(database) -> str | None:
     import psycopg
 
-    database = settings.DATABASES["default"]
     try:
         psycopg.connect(
             host=database["HOST"],
@@ -33,6 +35,24 @@ def _unreachable() -> str | None:
         ).close()
     except psycopg.OperationalError as error:
         return f"PostgreSQL does not answer: {error}"
+    return None
+
+
+def _ask_mariadb(database) -> str | None:
+    try:
+        import MySQLdb
+    except ImportError as error:
+        return f"mysqlclient cannot be imported ({error}): pip install --group mysql"
+    try:
+        MySQLdb.connect(
+            host=database["HOST"],
+            port=int(database["PORT"]),
+            user=database["USER"],
+            password=database["PASSWORD"],
+            connect_timeout=5,
+        ).close()
+    except MySQLdb.OperationalError as error:
+        return f"MariaDB does not answer: {error}"
     return None
 
 
