@@ -258,7 +258,7 @@ class DatabaseBackend(BaseTaskBackend):
             task = resolve(job.task_path)
         except UnknownTask as error:
             raise TaskResultDoesNotExist(f"{result_id}: {error}") from error
-        return self._result(job, _as_enqueued(task, job))
+        return self._result(job, as_enqueued(task, job))
 
     def _result(self, job: Job, task: FrameworkTask) -> TaskResult:
         if job.payload == _NO_ARGUMENTS:
@@ -275,7 +275,7 @@ class DatabaseBackend(BaseTaskBackend):
         return check_backend(self, **kwargs)
 
 
-def _as_enqueued(task: FrameworkTask, job: Job) -> FrameworkTask:
+def as_enqueued(task: FrameworkTask, job: Job) -> FrameworkTask:
     """The task with the options that it was enqueued with, as far as results show them."""
     if (
         task.priority == job.priority

@@ -270,6 +270,11 @@ class Worker:
         return len(self._running) + len(self._waiting) < self._concurrency + self._prefetch.size
 
     @property
+    def is_stopping(self) -> bool:
+        """Nothing more will be started."""
+        return self._stopping
+
+    @property
     def is_idle(self) -> bool:
         """Nothing runs, waits or is under way, and no Claim would be asked for."""
         return not (

@@ -1,0 +1,3 @@
+"""tmp"""
+def prune_some(store, retention, *, now):
+    return 60.0
