@@ -11,7 +11,7 @@ The logger "tasks_database.worker" tells of the worker, and of attempts that fai
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO, override
 
@@ -56,28 +56,36 @@ class _ShortFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-@contextmanager
-def logging_to_console(verbosity: int, stream: TextIO | None = None) -> Iterator[None]:
-    """Show the worker's log on ``stream`` (stderr) as far as ``verbosity`` says.
+def start_logging(verbosity: int, stream: TextIO | None = None) -> Callable[[], None]:
+    """Show the worker's log on ``stream`` (stderr) as far as ``verbosity`` says; how to undo it.
 
     What the project's LOGGING says of these loggers holds: a level that is set there stays, and
     where their records reach a console already, no handler is added.
     """
-    levels = {
-        log: log.level for log in _LEVELS if not _has_level(log) and log.level == logging.NOTSET
-    }
+    levels = {log: log.level for log in _LEVELS if not _has_level(log)}
     for log in levels:
         log.setLevel(_LEVELS[log][min(verbosity, 3)])
     handler = None if _reaches_console(logger) else ConsoleHandler(stream or sys.stderr)
     if handler is not None:
         logger.addHandler(handler)
-    try:
-        yield
-    finally:
+
+    def undo() -> None:
         if handler is not None:
             logger.removeHandler(handler)
         for log, level in levels.items():
             log.setLevel(level)
+
+    return undo
+
+
+@contextmanager
+def logging_to_console(verbosity: int, stream: TextIO | None = None) -> Iterator[None]:
+    """See start_logging()."""
+    undo = start_logging(verbosity, stream)
+    try:
+        yield
+    finally:
+        undo()
 
 
 def _chain(log: logging.Logger) -> Iterator[logging.Logger]:

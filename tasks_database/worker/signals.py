@@ -1,0 +1,92 @@
+"""Signals as something to wait for, beside pipes: no polling, and no code inside a handler."""
+
+import signal
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Self
+
+# What shall not end a child before it has handlers of its own: it starts with them blocked.
+HELD_BACK = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+# What a thread writes to have the main thread look up; no signal has this number.
+_WAKE = 0
+
+
+class Signals:
+    """While open, these signals do nothing but to make `fileno` readable.
+
+    In the main thread only. A signal that is ignored already, as SIGHUP under nohup, stays ignored.
+    """
+
+    def __init__(self, numbers: Iterable[signal.Signals]) -> None:
+        self._numbers = tuple(numbers)
+        self._former: dict[signal.Signals, Any] = {}
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def __enter__(self) -> Self:
+        # Full, it drops what comes: then there is enough to read already.
+        self._former_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in self._numbers:
+            if signal.getsignal(number) is not signal.SIG_IGN or number is signal.SIGCHLD:
+                self._former[number] = signal.signal(number, _nothing)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            # None: it was not Python that installed it, and Python cannot give it back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.set_wakeup_fd(self._former_fd)
+        self._reader.close()
+        self._writer.close()
+
+    def read(self) -> list[signal.Signals]:
+        """The signals that came since the last call, of those that were asked for."""
+        try:
+            numbers = self._reader.recv(4096)
+        except BlockingIOError:
+            return []
+        return [signal.Signals(number) for number in numbers if number in self._former]
+
+    def wake(self) -> None:
+        """Make it readable, from any thread, also after it was closed."""
+        with suppress(OSError):
+            self._writer.send(bytes([_WAKE]))
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    # A handler written in Python is what makes the number come over the wakeup descriptor.
+    pass
+
+
+class StopRequest:
+    """A handler that stops a process which may not be there yet."""
+
+    def __init__(self) -> None:
+        self._stop: Any = None
+        self._came = False
+
+    def __call__(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        self._came = True
+        if self._stop is not None:
+            self._stop()
+
+    def passes_to(self, stop: Any) -> None:
+        """Call this from now on; at once, when the request came before."""
+        self._stop = stop
+        if self._came:
+            stop()
+
+
+def name_of(number: int) -> str:
+    """SIGTERM for 15."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

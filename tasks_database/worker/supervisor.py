@@ -1,0 +1,385 @@
+"""Starts worker processes, passes signals on, replaces what ended, and buries what died.
+
+It holds no tasks, and no connection to the database but while it buries. It waits for signals and
+for the pipes of its children, and uses no time while nothing happens.
+"""
+
+import logging
+import selectors
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .backoff import Backoff
+from .burial import Burials, Dead
+from .children import Child, described
+from .config import WorkerConfig
+from .exit_codes import DONE, MISCONFIGURED, REPLACE
+from .reports import NOTHING, total
+from .signals import Signals
+from .status import StatusLine, summary
+
+logger = logging.getLogger("tasks_database.worker")
+
+# A child itself gives back what still runs at the end of its shutdown timeout: so much longer it
+# may take for that, before it is killed.
+KILL_MARGIN = 10.0  # seconds
+# How long the end may take that a second signal asks for.
+LAST_BURIALS = 5.0
+# So many processes of a batch may die one after the other before they were ready.
+_HOPELESS = 3
+
+
+class Misconfigured(Exception):  # noqa: N818 - the name says what is wrong
+    """No process can work with these settings."""
+
+
+class Watcher(Protocol):
+    """Tells of changes in files; see `reload.FileWatcher`."""
+
+    def watch(self, paths: Iterable[str]) -> None: ...
+    def take_change(self) -> str | None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(eq=False)
+class Slot:
+    """The place of one process: the child that is there now, or when the next one starts.
+
+    start_at: monotonic seconds; None while there is a child, and when there will be none.
+    waits_for: the boot id of a child that must be buried first.
+    waits_for_change: of the code.
+    """
+
+    number: int
+    child: Child | None = None
+    start_at: float | None = 0.0
+    waits_for: str | None = None
+    waits_for_change: bool = False
+    backoff: Backoff = field(default_factory=Backoff)
+    failed_starts: int = 0
+    name_when_ready: str | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """There is no child, and there will be none."""
+        return self.child is None and self.start_at is None and not self.waits_for_change
+
+
+class Supervisor:
+    """Runs in the main thread, once.
+
+    headline: what the start-up line says of the worker, but for the names.
+    start: makes the child of a number.
+    burials: makes what buries, given what to call after each.
+    status: the line on a terminal, if there is one.
+    make_watcher: for --reload: makes what watches files, given what to call after a change.
+    handles_hangup: SIGHUP restarts the processes; without it, it stops as the end of a terminal.
+    """
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        headline: str,
+        start: Callable[[int], Child],
+        burials: Callable[[Callable[[], None]], Burials],
+        status: StatusLine | None = None,
+        make_watcher: Callable[[Callable[[], None]], Watcher] | None = None,
+        handles_hangup: bool = True,
+        kill_margin: float = KILL_MARGIN,
+    ) -> None:
+        self._config = config
+        self._headline = headline
+        self._start = start
+        self._make_burials = burials
+        self._status = status
+        self._make_watcher = make_watcher
+        self._handles_hangup = handles_hangup
+        self._patience = config.shutdown_timeout + kill_margin
+        self._slots = [Slot(number) for number in range(1, config.processes + 1)]
+        self._gone = NOTHING
+        self._said_ready = False
+        self._stopping = False
+        self._exit_code = 0
+        self._misconfigured: str | None = None
+        self._to_restart: deque[Slot] = deque()
+        self._restarting: Slot | None = None
+        self._draw_at: float | None = None
+
+    def run(self) -> int:
+        """Until everything has ended; the exit code of the command.
+
+        Raises Misconfigured.
+        """
+        began = time.monotonic()
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        with Signals(numbers) as self._signals, selectors.DefaultSelector() as self._selector:
+            self._selector.register(self._signals, selectors.EVENT_READ)
+            self._burials = self._make_burials(self._signals.wake)
+            self._watcher = self._make_watcher and self._make_watcher(self._signals.wake)
+            try:
+                self._loop()
+            finally:
+                self._leave_nothing_behind()
+        if self._misconfigured is not None:
+            raise Misconfigured(self._misconfigured)
+        logger.info("tasks_worker: %s", summary(self._gone, time.monotonic() - began))
+        return self._exit_code
+
+    def _loop(self) -> None:
+        while True:
+            self._start_due()
+            if all(slot.is_finished for slot in self._slots):
+                return
+            for key, _ in self._selector.select(self._timeout()):
+                if isinstance(key.data, Child):
+                    self._hear(key.data)
+            # All of them before the children's ends: a stop explains these.
+            for number in self._signals.read():
+                self._take_signal(number)
+            for slot in self._slots:
+                self._look_after(slot)
+            if self._watcher is not None:
+                self._take_change(self._watcher)
+            self._go_on_restarting()
+            self._draw()
+
+    def _leave_nothing_behind(self) -> None:
+        """Also when something unforeseen ended the loop."""
+        for slot in self._slots:
+            if slot.child is not None:
+                slot.child.kill()
+                slot.child.process.wait()
+                self._bury(slot.child, "was killed, as its supervisor failed")
+                self._let_go(slot, slot.child)
+        if self._watcher is not None:
+            self._watcher.close()
+        self._burials.close(LAST_BURIALS)
+        if self._status is not None:
+            self._status.clear()
+
+    # -- waiting ---------------------------------------------------------------------------
+
+    def _timeout(self) -> float | None:
+        """Seconds to wait for news; None is for ever."""
+        moments = [slot.start_at for slot in self._slots if slot.waits_for is None]
+        living = [slot.child for slot in self._slots if slot.child is not None]
+        moments += [child.kill_at for child in living if not child.was_killed]
+        moments.append(self._draw_at)
+        known = [moment for moment in moments if moment is not None]
+        return max(0.0, min(known) - time.monotonic()) if known else None
+
+    def _hear(self, child: Child) -> None:
+        if not child.hear():
+            self._selector.unregister(child.report_fd)
+
+    def _draw(self) -> None:
+        if self._status is None:
+            return
+        reports = [None if slot.child is None else slot.child.report for slot in self._slots]
+        left = self._status.update(reports, before=self._gone)
+        self._draw_at = None if left is None else time.monotonic() + left
+
+    # -- starting --------------------------------------------------------------------------
+
+    def _start_due(self) -> None:
+        for slot in self._slots:
+            if slot.waits_for is not None and not self._burials.is_pending(slot.waits_for):
+                slot.waits_for = None
+            is_due = slot.start_at is not None and slot.start_at <= time.monotonic()
+            if is_due and slot.waits_for is None:
+                self._start_in(slot)
+
+    def _start_in(self, slot: Slot) -> None:
+        try:
+            child = self._start(slot.number)
+        except OSError as error:
+            pause = slot.backoff.after(0.0)
+            slot.start_at = time.monotonic() + pause
+            logger.error("A worker process cannot be started (%s): next try in %g s.", error, pause)  # noqa: TRY400
+            return
+        slot.child, slot.start_at = child, None
+        self._selector.register(child.report_fd, selectors.EVENT_READ, child)
+
+    def _look_after(self, slot: Slot) -> None:
+        child = slot.child
+        if child is None:
+            return
+        code = child.poll()
+        if code is not None:
+            child.hear()  # Its last words.
+        if child.is_ready:
+            slot.failed_starts = 0
+            slot.name_when_ready = slot.name_when_ready or child.name
+            self._say_ready()
+        if code is not None:
+            self._let_go(slot, child)
+            self._ended(slot, child, code)
+            return
+        if child.kill_at is not None and child.kill_at <= time.monotonic() and not child.was_killed:
+            logger.error("%s did not end in time: it is killed.", child.name)
+            self._exit_code = self._exit_code or 1
+            child.kill()
+
+    def _let_go(self, slot: Slot, child: Child) -> None:
+        slot.child = None
+        self._gone = total((self._gone, child.report or NOTHING))
+        if child.report_fd in self._selector.get_map():
+            self._selector.unregister(child.report_fd)
+        child.close()
+
+    def _say_ready(self) -> None:
+        """Once, when all of them have been ready."""
+        names = [slot.name_when_ready for slot in self._slots if slot.name_when_ready is not None]
+        if self._said_ready or self._stopping or len(names) < len(self._slots):
+            return
+        self._said_ready = True
+        noun = "worker" if len(names) == 1 else "workers"
+        logger.info("tasks_worker: %s, %s %s; ready", self._headline, noun, ", ".join(names))
+
+    # -- ends of children ------------------------------------------------------------------
+
+    def _ended(self, slot: Slot, child: Child, code: int) -> None:
+        """Decide what comes after this child."""
+        if code not in {DONE, MISCONFIGURED}:
+            self._bury(child, described(code))
+            if self._config.batch:
+                # Its successor shall see what is given back, or would find nothing to do.
+                slot.waits_for = child.boot_id
+        is_expected = code in {DONE, REPLACE} or child.was_killed
+        if self._stopping:
+            if not is_expected and code != MISCONFIGURED:
+                logger.error("%s %s while it was to stop.", child.name, described(code))
+                self._exit_code = self._exit_code or 1
+        elif code == DONE and self._config.batch and not child.is_stopping:
+            pass  # Nothing is left for it.
+        elif child.is_stopping or code == REPLACE:
+            slot.start_at = time.monotonic()
+        elif code == MISCONFIGURED:
+            self._cannot_work(slot, child)
+        else:
+            self._died(slot, child, code)
+
+    def _cannot_work(self, slot: Slot, child: Child) -> None:
+        problem = child.problem or "a worker process cannot work; what it wrote above says why."
+        if self._watcher is not None:
+            logger.error("%s", problem)
+            self._wait_for_change(slot, child)
+        elif any(one.child and one.child.is_ready for one in self._slots):
+            # The code was changed under us: what runs still has the old one, and works.
+            logger.error("%s", problem)
+            self._died(slot, child, MISCONFIGURED)
+        else:
+            self._misconfigured = problem
+            self._stop()
+
+    def _died(self, slot: Slot, child: Child, code: int) -> None:
+        if self._watcher is not None and not child.is_ready:
+            self._wait_for_change(slot, child)
+            return
+        if not child.is_ready:
+            slot.failed_starts += 1
+            if self._restarting is slot:
+                self._give_up_restarting()
+            if self._config.batch and slot.failed_starts >= _HOPELESS:
+                logger.error(
+                    "%s processes ended one after the other before they were ready, the last one "
+                    "%s: the batch ends here.",
+                    slot.failed_starts,
+                    described(code).replace("ended ", ""),
+                )
+                self._exit_code = 1
+                self._stop()
+                return
+        pause = slot.backoff.after(time.monotonic() - child.started_at)
+        slot.start_at = time.monotonic() + pause
+        when = "at once" if pause == 0 else f"in {pause:g} s"
+        level = logging.INFO if code == DONE else logging.ERROR
+        logger.log(level, "%s %s: it is replaced %s.", child.name, described(code), when)
+
+    def _bury(self, child: Child, how: str) -> None:
+        self._burials.add(Dead(child.boot_id, child.name, how))
+
+    # -- stopping --------------------------------------------------------------------------
+
+    def _take_signal(self, number: signal.Signals) -> None:
+        if number is signal.SIGCHLD:
+            return  # It only woke us.
+        if number is signal.SIGHUP and self._handles_hangup:
+            if not self._stopping:
+                logger.info("tasks_worker: SIGHUP: the processes are replaced one by one.")
+                self._to_restart = deque(self._slots)
+        elif not self._stopping:
+            logger.info(
+                "tasks_worker: %s: running tasks have %g s to finish; once more to end at once.",
+                number.name,
+                self._config.shutdown_timeout,
+            )
+            self._stop()
+        else:
+            self._end_at_once(number)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._to_restart.clear()
+        for slot in self._slots:
+            slot.start_at = None
+            slot.waits_for_change = False
+            if slot.child is not None:
+                slot.child.stop(kill_at=time.monotonic() + self._patience)
+
+    def _end_at_once(self, number: signal.Signals) -> None:
+        logger.warning(
+            "tasks_worker: %s again: ends at once. What runs is given back.", number.name
+        )
+        self._exit_code = 128 + number
+        for slot in self._slots:
+            if slot.child is not None:
+                slot.child.kill()
+
+    # -- restarting ------------------------------------------------------------------------
+
+    def _go_on_restarting(self) -> None:
+        """One process after the other: the next one stops when its predecessor's heir is ready."""
+        if self._restarting is not None:
+            heir = self._restarting.child
+            if heir is None or heir.is_stopping or not heir.is_ready:
+                return
+            self._restarting = None
+        if self._to_restart:
+            slot = self._to_restart.popleft()
+            if slot.child is not None and not slot.child.is_stopping:
+                self._restarting = slot
+                slot.child.stop(kill_at=time.monotonic() + self._patience)
+
+    def _give_up_restarting(self) -> None:
+        self._restarting = None
+        if self._to_restart:
+            self._to_restart.clear()
+            logger.error("A new process failed to start: the other ones are not replaced.")
+
+    def _wait_for_change(self, slot: Slot, child: Child) -> None:
+        assert self._watcher is not None  # noqa: S101 - asked before
+        self._watcher.watch(child.files)
+        slot.waits_for_change = True
+        logger.error("%s could not start: it is tried again when the code changes.", child.name)
+
+    def _take_change(self, watcher: Watcher) -> None:
+        for slot in self._slots:
+            if slot.child is not None and slot.child.files:
+                watcher.watch(slot.child.files)
+                slot.child.files = set()
+        path = watcher.take_change()
+        if path is None or self._stopping:
+            return
+        logger.info("tasks_worker: %s has changed: starting again.", path)
+        for slot in self._slots:
+            if slot.waits_for_change:
+                slot.waits_for_change = False
+                slot.start_at = time.monotonic()
+            if slot.child is not None:
+                slot.child.stop(kill_at=time.monotonic() + self._patience)
