@@ -72,7 +72,8 @@ class Task(FrameworkTask):
         self._validate_options()
         FrameworkTask.__post_init__(self)
         if self.schedule is not None:
-            scheduled_tasks[self.module_path] = self
+            # The first is the declared one; using() makes others of it.
+            scheduled_tasks.setdefault(self.module_path, self)
 
     def _validate_options(self) -> None:
         if self.unique_key is not None and not isinstance(self.unique_key, str):

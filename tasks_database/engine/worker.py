@@ -19,6 +19,9 @@ from .lifecycle import Job
 from .policies import Policy, exponential
 from .prefetch import Prefetch
 
+# So many outcomes are stored without waiting for more.
+GATHERED = 100
+
 DEFAULT_LEASE = timedelta(seconds=60)
 
 
@@ -146,6 +149,7 @@ class Worker:
     concurrency: how many bodies may run at once.
     prefetch: how many claimed jobs it may hold that have not started: a number, or a Prefetch,
     which follows the measured run time.
+    gather: how long outcomes may wait for others to be stored with, while there is more to start.
     max_tasks: how many bodies it starts before it stops by itself; None is no limit.
     lease: how long it counts as alive after a heartbeat; None when the store never rescues.
     """
@@ -159,8 +163,11 @@ class Worker:
         prefetch: int | Prefetch = 0,
         lease: timedelta | None = DEFAULT_LEASE,
         max_tasks: int | None = None,
+        gather: timedelta = timedelta(),
     ) -> None:
         self.worker_id = worker_id
+        self._gather = gather
+        self._first_outcome_at: datetime | None = None
         self._budget = max_tasks
         self._name = name
         self._concurrency = concurrency
@@ -228,6 +235,8 @@ class Worker:
             self._prefetch.measure(now - job.last_attempted_at)
         settled = settle(job, outcome, policy=policy, now=now)
         self._outcomes.append(settled.job)
+        if self._first_outcome_at is None:
+            self._first_outcome_at = now
         return settled
 
     def fenced(self, job_id: str) -> None:
@@ -306,11 +315,12 @@ class Worker:
     def poll(self, now: datetime) -> Sequence[Command]:
         """The commands to carry out now, in order. Wait, alone, when there is nothing to do."""
         commands: list[Command] = []
-        if self._outcomes and not self._acknowledging:
-            # While one flush is in flight the next gathers: no timer that adds latency.
+        if self._may_acknowledge(now):
+            # While one flush is in flight the next gathers.
             self._acknowledging = True
             commands.append(Acknowledge(tuple(self._outcomes)))
             self._outcomes.clear()
+            self._first_outcome_at = None
             # Retries, and what the bodies enqueued; commands are carried out in order.
             self.work_arrived()
         if self._lease is not None:
@@ -324,6 +334,20 @@ class Worker:
         else:
             self._start_and_claim(now, commands)
         return commands or (Wait(self._next_event(now)),)
+
+    def _may_acknowledge(self, now: datetime) -> bool:
+        """Not at once while there is more to start: small groups cost as much as large ones.
+
+        Nobody waits longer for it than for the bodies that are still to run here.
+        """
+        if self._first_outcome_at is None or self._acknowledging:
+            return False
+        return (
+            not self._waiting
+            or self._stopping
+            or len(self._outcomes) >= GATHERED
+            or now - self._first_outcome_at >= self._gather
+        )
 
     def take(self, now: datetime) -> Job | None:
         """The next job to run, RUNNING now, for a thread that has just become free; or None.
@@ -428,6 +452,8 @@ class Worker:
     def _next_event(self, now: datetime) -> datetime | None:
         """When there is something to do without news. Never past: a driver would spin on it."""
         times: list[datetime | None] = []
+        if self._first_outcome_at is not None and not self._acknowledging:
+            times.append(self._first_outcome_at + self._gather)
         if self._lease is not None:
             if not self._beating and self._beat_at is not None:
                 times.append(self._beat_at + self._lease / 6)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -32,6 +32,8 @@ from .logs import logger
 from .pump import Pump
 from .wakeup import wakeup_for
 
+# How long an outcome waits for others to be stored with, while there is more to do.
+_GATHER = timedelta(milliseconds=10)
 _REPORT_EVERY = 1.0  # seconds
 # How long signals of finished tasks may take at the end.
 _LAST_SIGNALS = 10.0  # seconds
@@ -113,6 +115,7 @@ class WorkerProcess:
             prefetch=Prefetch.adaptive(start=config.threads),
             lease=options.lease,
             max_tasks=config.max_tasks,
+            gather=timedelta() if each else _GATHER,
         )
         core = Core(worker, clock, waits_for_acknowledgement=each)
         executor = Executor(core, threads=config.threads, sender=type(backend))

@@ -33,6 +33,7 @@ from tasks_database.engine.worker import (
 )
 from tasks_database.schedules import Schedules
 from tasks_database.store import ORMStore
+from tasks_database.wake import announce
 
 from .announcer import Announcer
 from .core import Core
@@ -298,7 +299,13 @@ class Pump:
             for attempt in accepted:
                 _log_success(attempt.job)
         self._announcer.ended(accepted)
-        self._announcer.enqueued(stored.enqueued)
+        self._tell_of(stored.enqueued)
+
+    def _tell_of(self, jobs: Sequence[Job]) -> None:
+        """The worker has enqueued these itself: for Django's listeners, and for other workers."""
+        if jobs:
+            self._announcer.enqueued(jobs)
+            announce(self._store, jobs)
 
     def _log_refused(self, outcomes: Sequence[Job], stored: Acknowledged) -> None:
         kept = set(stored.accepted)
@@ -403,7 +410,7 @@ class Pump:
         ticked = self._schedules.tick(now)
         self._next_tick = ticked.next_due
         if ticked.jobs:
-            self._announcer.enqueued(ticked.jobs)
+            self._tell_of(ticked.jobs)
             self._core.tell(lambda worker: worker.work_arrived())
         return bool(ticked.jobs)
 
