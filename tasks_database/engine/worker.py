@@ -274,9 +274,9 @@ class Worker:
         return len(self._waiting)
 
     @property
-    def has_room(self) -> bool:
-        """Whether it would claim more now, if there were something."""
-        return len(self._running) + len(self._waiting) < self._concurrency + self._prefetch.size
+    def has_free_slot(self) -> bool:
+        """Whether it could start more now, if it had something."""
+        return len(self._running) < self._concurrency and not self._waiting
 
     @property
     def is_stopping(self) -> bool:

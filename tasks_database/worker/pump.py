@@ -188,7 +188,7 @@ class Pump:
     def _seconds_until(self, until: datetime | None) -> float:
         now = self._core.now()
         pauses = [1.0]
-        if self._core.ask(lambda worker: worker.has_room) and not self._stopping:
+        if self._core.ask(lambda worker: worker.has_free_slot) and not self._stopping:
             pauses.append(self._wakeup.pause())
         if until is not None:
             pauses.append((until - now).total_seconds())
@@ -264,7 +264,9 @@ class Pump:
             case Rescue():
                 self._rescue()
             case ClaimSuspect():
-                suspect = self._store.claim_suspect(worker_id=self._worker_id)
+                suspect = self._store.claim_suspect(
+                    worker_id=self._worker_id, now=self._core.now()
+                )
                 self._core.tell(lambda worker: worker.suspect_claimed(suspect))
             case _:  # pragma: no cover - Wait is no order
                 raise AssertionError(command)
@@ -426,7 +428,7 @@ class Pump:
         if (
             self._stopping
             or self._wakeup.pause() > 0
-            or not self._core.ask(lambda worker: worker.has_room)
+            or not self._core.ask(lambda worker: worker.has_free_slot)
             or not self._wakeup.may_have_changed()
         ):
             return False
