@@ -1,10 +1,12 @@
 """One attempt of one task: the call, with all that a row may have wrong, and its outcome."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from inspect import iscoroutinefunction
 from typing import Any, NamedTuple
+
+from asgiref.sync import sync_to_async
 
 from tasks_database.backend import as_enqueued
 from tasks_database.engine import Job, Policy, TaskTimeout, decode, encode, policy_of, task_error
@@ -108,11 +110,11 @@ def run_sync(body: Body, deadline: Deadline | None, started: Callable[[Body], No
         return raised(exception)
 
 
-async def run_async(body: Body, started: Callable[[Body], None]) -> Outcome:
+async def run_async(body: Body, started: Callable[[Body], Awaitable[None]]) -> Outcome:
     """Await it; past its timeout it is cancelled."""
     try:
         assert body.task is not None  # noqa: S101 - only what could be resolved is async
-        started(body)
+        await started(body)
         timeout = body.job.timeout
         if timeout is None:
             return _returned(body.job, await body.task.func(*body.args, **body.kwargs))
@@ -127,7 +129,8 @@ async def run_async(body: Body, started: Callable[[Body], None]) -> Outcome:
                 ) from None
         return _returned(body.job, value)
     except BaseException as exception:  # noqa: BLE001 - as above
-        return raised(exception)
+        # In the thread that has the connections.
+        return await sync_to_async(raised)(exception)
 
 
 def _returned(job: Job, value: object) -> Returned:

@@ -115,6 +115,10 @@ class Executor:
     def _started(self, body: Body) -> None:
         task_started.send(sender=self._sender, task_result=body.result)
 
+    async def _astarted(self, body: Body) -> None:
+        # Its receivers may use the database: those that are not async run in a thread.
+        await task_started.asend(sender=self._sender, task_result=body.result)
+
     def _give_up(self, deadline: Deadline) -> None:
         """A body is deaf to its deadline: record that, and have the process replaced."""
         self.has_stuck_thread = True
@@ -165,7 +169,7 @@ class Executor:
             self._looked_at = now
             await sync_to_async(before_task)()
         runs_here.begin(body.job)
-        outcome = await run_async(body, self._started)
+        outcome = await run_async(body, self._astarted)
         runs_here.end(body.job.id)
         if not isinstance(outcome, Returned):
             await sync_to_async(after_task)(failed=True)

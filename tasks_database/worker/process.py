@@ -131,6 +131,7 @@ class WorkerProcess:
             lease=options.lease,
             batch=config.batch,
             chores=_chores(backend, store),
+            shutdown_timeout=config.shutdown_timeout,
         )
         self._register(store, clock)
         schedules.sync(clock.now())

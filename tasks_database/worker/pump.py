@@ -64,6 +64,7 @@ class Pump:
 
     batch: end when nothing is left to do now.
     lease: how long a worker that is not heard of counts as alive.
+    shutdown_timeout: the seconds that running bodies have when it must end by itself.
     chores: called between claims, with the time; what deletes old rows, for one.
     """
 
@@ -80,6 +81,7 @@ class Pump:
         lease: timedelta,
         batch: bool,
         chores: Callable[[datetime], float],
+        shutdown_timeout: float,
     ) -> None:
         self.tally = Tally()
         self.was_declared_dead = False
@@ -106,7 +108,7 @@ class Pump:
         self._stop_requested = False
         self._stopping = False
         self._give_up_at: float | None = None
-        self._shutdown_timeout = 0.0
+        self._shutdown_timeout = shutdown_timeout
         core.wake = self.wake
         self._wakeup = wakeup(self.hint)
 
@@ -156,7 +158,9 @@ class Pump:
         if self._stop_requested and not self._stopping:
             self._stopping = True
             self._core.tell(lambda worker: worker.stop())
-        if self._give_up_at is None and self._core.ask(lambda worker: worker.is_stopping):
+        # After max_tasks nobody waits for this process to end: what runs has the time it takes.
+        must_end = self._stopping or self.was_declared_dead or self._executor.has_stuck_thread
+        if must_end and self._give_up_at is None:
             self._give_up_at = time.monotonic() + self._shutdown_timeout
 
     def _collect_orders(self) -> datetime | None:
@@ -264,9 +268,7 @@ class Pump:
             case Rescue():
                 self._rescue()
             case ClaimSuspect():
-                suspect = self._store.claim_suspect(
-                    worker_id=self._worker_id, now=self._core.now()
-                )
+                suspect = self._store.claim_suspect(worker_id=self._worker_id, now=self._core.now())
                 self._core.tell(lambda worker: worker.suspect_claimed(suspect))
             case _:  # pragma: no cover - Wait is no order
                 raise AssertionError(command)
