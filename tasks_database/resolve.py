@@ -19,7 +19,10 @@ def resolve(path: str) -> FrameworkTask:
     that is no Task. A failure is not remembered: the module may be importable later.
     """
     module_name, _, name = path.rpartition(".")
-    if not module_name or not all(part.isidentifier() for part in path.split(".")):
+    # Importing __main__ may start a program.
+    if not module_name or not all(
+        part.isidentifier() and not part.startswith("__") for part in path.split(".")
+    ):
         raise UnknownTask(f"{path!r} is not the path of a task: module.name is expected.")
     package = module_name.partition(".")[0]
     if package not in sys.modules:
@@ -30,12 +33,16 @@ def resolve(path: str) -> FrameworkTask:
         )
     try:
         module = import_module(module_name)
+        found = getattr(module, name, None)
     except ImportError as error:
         raise UnknownTask(
             f"The task {path} cannot be imported: {error}. If it was renamed or moved, keep its "
             "old name until what was enqueued under it has run."
         ) from error
-    found = getattr(module, name, None)
+    except Exception as error:
+        raise UnknownTask(
+            f"The task {path} cannot be imported: {module_name} raised {error!r}."
+        ) from error
     if found is None:
         raise UnknownTask(
             f"There is no task {path}: the module {module_name} has no {name}. If it was renamed "

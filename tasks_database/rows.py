@@ -121,14 +121,15 @@ type Adapt = Callable[[datetime], Any]
 def rank_of(priority: int, ready_since: datetime) -> int:
     """The place in the order of claims: smaller is earlier."""
     if ready_since.tzinfo is None:
-        ready_since = timezone.make_aware(ready_since)
+        # Not by the zone that timezone.activate() may have set in this thread.
+        ready_since = timezone.make_aware(ready_since, timezone.get_default_timezone())
     return (_HIGHEST - priority << _RANK_BITS) + (ready_since - _EPOCH) // _MICROSECOND
 
 
 def ready_since_of(rank: int, *, aware: bool) -> datetime:
     """The time that `rank_of` was given."""
     moment = _EPOCH + timedelta(microseconds=rank & (1 << _RANK_BITS) - 1)
-    return moment if aware else timezone.make_naive(moment)
+    return moment if aware else timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 def job_of(row: Sequence[Any]) -> Job:
@@ -172,7 +173,7 @@ def job_of(row: Sequence[Any]) -> Job:
         queue_name=queue_name,
         task_path=task_path,
         payload=payload,
-        status=_STATUSES[status],
+        status=_STATUSES.get(status) or _unknown_status(finished_at),
         priority=priority,
         enqueued_at=enqueued_at,
         run_after=run_after,
@@ -187,7 +188,7 @@ def job_of(row: Sequence[Any]) -> Job:
         timeout=None if timeout_us is None else timedelta(microseconds=timeout_us),
         owner=owner,
         claim_number=claim_number,
-        worker_ids=tuple(_loads(worker_ids)) if worker_ids else (),
+        worker_ids=strings_of(worker_ids) if worker_ids else (),
         failures=failures,
         rescues=rescues,
         errors=errors_of(errors) if errors else (),
@@ -198,18 +199,45 @@ def job_of(row: Sequence[Any]) -> Job:
         unique_key=unique_key,
         follow_ups=follow_ups,
         suspect=bool(suspect),
-        slots=tuple(_loads(slots)) if slots else (),
+        slots=strings_of(slots) if slots else (),
         reserved_at=reserved_at,
     )
     return job
 
 
+def _unknown_status(finished_at: datetime | None) -> JobStatus:
+    """For a status that a newer version of this library has written, during a deployment."""
+    return JobStatus.READY if finished_at is None else JobStatus.FAILED
+
+
+# These two never raise: one row that was changed by hand must not stop a claim of many, nor the
+# rescue of what a dead worker held.
+def strings_of(text: str) -> tuple[str, ...]:
+    """The strings of a stored JSON list; none when it is no such list."""
+    try:
+        values = _loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(values, list):
+        return ()
+    return tuple(value for value in values if isinstance(value, str))
+
+
 def errors_of(text: str) -> tuple[TaskError, ...]:
-    """The errors of a stored JSON text."""
-    return tuple(
-        TaskError(exception_class_path=path, traceback=traceback)
-        for path, traceback in _loads(text)
-    )
+    """The errors of a stored JSON text; one that says so when it cannot be read."""
+    try:
+        return tuple(
+            TaskError(exception_class_path=str(path), traceback=str(traceback))
+            for path, traceback in _loads(text)
+        )
+    except (ValueError, TypeError, RecursionError) as error:
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        return (
+            TaskError(
+                exception_class_path=kind,
+                traceback=f"The stored errors cannot be read ({error}): {text[:1000]}",
+            ),
+        )
 
 
 def errors_text(errors: Sequence[TaskError]) -> str | None:

@@ -10,12 +10,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from . import lifecycle
-from .framework import FrameworkTask
+from .framework import FrameworkTask, InvalidTask
 from .lifecycle import Job, JobStatus
 from .payload import decode
 
+type KeyOf = Callable[[str, list[Any], dict[str, Any]], str | None]
+"""The unique key of a call of the task with this path, where the task makes it of the arguments."""
+
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _MICROSECOND = timedelta(microseconds=1)
+MAX_KEY = 255
 
 
 def encode_follow_ups(task: FrameworkTask) -> str | None:
@@ -62,10 +66,22 @@ def _describe(task: Any, rest: Sequence[Any] = ()) -> dict[str, Any]:
         "max_attempts": policy.max_attempts,
         "max_rescues": policy.max_rescues,
         "timeout": None if policy.timeout is None else policy.timeout // _MICROSECOND,
+        "unique_key": _described_key(task),
         "args": [],
         "kwargs": {},
         "then": then,
     }
+
+
+def _described_key(task: Any) -> str | bool | None:
+    """The text, or True for a key that the task makes of arguments that are not known yet."""
+    key = getattr(task, "unique_key", None)
+    if isinstance(key, str) and len(key) > MAX_KEY:
+        raise InvalidTask(
+            f"The unique_key of {task.module_path} has {len(key)} characters; {MAX_KEY} can be "
+            "stored. Use a digest of it."
+        )
+    return key if key is None or isinstance(key, str) else True
 
 
 def _last_of(link: dict[str, Any]) -> dict[str, Any]:
@@ -77,17 +93,25 @@ def _next_of(link: dict[str, Any]) -> dict[str, Any] | None:
     return next((one for one in link["then"] if one["give"] == "value"), None)
 
 
-def follow_ups(job: Job, *, now: datetime, new_id: Callable[[datetime], str]) -> list[Job]:
+def follow_ups(
+    job: Job,
+    *,
+    now: datetime,
+    new_id: Callable[[datetime], str],
+    unique_key: KeyOf = lambda _path, _args, _kwargs: None,
+) -> list[Job]:
     """The jobs to enqueue because ``job`` has ended; none unless it is SUCCESSFUL or FAILED.
 
     A hook is called with the id of the ended task's result, a link of a chain with the return value
     followed by the arguments given to ``then``.
+
+    unique_key: makes the keys of tasks that have a callable for it.
     """
     if job.follow_ups is None or job.status not in _OCCASION:
         return []
     occasion = _OCCASION[job.status]
     return [
-        _follow_up(job, link, now=now, new_id=new_id)
+        _follow_up(job, link, now=now, new_id=new_id, key_of=unique_key)
         for link in decode(job.follow_ups)
         if link["on"] == occasion
     ]
@@ -97,14 +121,20 @@ _OCCASION = {JobStatus.SUCCESSFUL: "success", JobStatus.FAILED: "failure"}
 
 
 def _follow_up(
-    job: Job, link: dict[str, Any], *, now: datetime, new_id: Callable[[datetime], str]
+    job: Job,
+    link: dict[str, Any],
+    *,
+    now: datetime,
+    new_id: Callable[[datetime], str],
+    key_of: KeyOf,
 ) -> Job:
     given = job.id if link["give"] == "id" else decode(job.return_payload or "null")
-    timeout = link["timeout"]
+    args, kwargs = [given, *link["args"]], link["kwargs"]
+    timeout, key = link["timeout"], link.get("unique_key")
     return lifecycle.enqueue(
         id=new_id(now),
         task_path=link["task"],
-        payload=_dumps([[given, *link["args"]], link["kwargs"]]),
+        payload=_dumps([args, kwargs]),
         now=now,
         backend=link["backend"],
         queue_name=link["queue_name"],
@@ -112,5 +142,6 @@ def _follow_up(
         max_attempts=link["max_attempts"],
         max_rescues=link["max_rescues"],
         timeout=None if timeout is None else timedelta(microseconds=timeout),
+        unique_key=key_of(link["task"], args, kwargs) if key is True else key,
         follow_ups=_dumps(link["then"]) if link["then"] else None,
     )

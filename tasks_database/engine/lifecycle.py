@@ -111,7 +111,7 @@ class Job:
     follow_ups: str | None = None  # JSON text: what to enqueue when it has ended; see follow_ups.
     suspect: bool = False  # Its worker died with several jobs: it is claimed alone next.
     slots: tuple[str, ...] = ()  # The concurrency limits it holds a slot of; see limits.
-    reserved_at: datetime | None = None  # The instant that a rate limit has given it.
+    reserved_at: datetime | None = None  # When a rate limit put it off; None: it did not.
 
     @property
     def attempts(self) -> int:

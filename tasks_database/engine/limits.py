@@ -16,14 +16,15 @@ from .policies import check_count
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # A worker is this punctual: of a high rate, so much may start together.
 _PUNCTUAL = timedelta(milliseconds=100)
+_SHORTEST = timedelta(microseconds=100)
 _RATE = re.compile(r"([1-9][0-9]*)/([smhd])")
 
 
 def parse_rate(rate: object) -> timedelta:
     """The time between two starts that "10/s", "100/m", "1000/h" or "5000/d" asks for.
 
-    Evenly spaced: at most 10 in any second, never 10 at its end and 10 at the next one's beginning.
-    Raises InvalidTask for anything else.
+    Evenly spaced: never 10 at the end of a second and 10 at the beginning of the next.
+    Raises InvalidTask for anything else, and for more than 10,000 a second.
     """
     match = _RATE.fullmatch(rate) if isinstance(rate, str) else None
     if match is None:
@@ -31,7 +32,10 @@ def parse_rate(rate: object) -> timedelta:
             f'rate must be a number a second, minute, hour or day, such as "10/s", "100/m", '
             f'"1000/h" or "5000/d", not {rate!r}.'
         )
-    return timedelta(seconds=_UNITS[match[2]]) / int(match[1])
+    interval = timedelta(seconds=_UNITS[match[2]]) / int(match[1])
+    if interval < _SHORTEST:
+        raise InvalidTask(f"rate {rate!r} is more than 10,000 a second: leave it out.")
+    return interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +78,28 @@ def limit_of(key: str, max_concurrency: Any, rate: Any) -> Limit:
     )
 
 
-def reserve(
-    next_free: datetime | None, *, interval: timedelta, now: datetime
-) -> tuple[datetime, datetime]:
-    """The instant for the next start, and the next free one after it."""
-    at = now if next_free is None or next_free < now else next_free
-    return at, at + interval
+def may_start(next_free: datetime | None, *, now: datetime) -> bool:
+    """Whether a rate lets one start now; ``next_free`` is when it lets the next one."""
+    return next_free is None or next_free <= now
 
 
-def is_reservation_good(
-    reserved_at: datetime | None, *, interval: timedelta, now: datetime
-) -> bool:
-    """Whether a job may start on the instant that it was given.
+def after_start(
+    next_free: datetime | None, *, interval: timedelta, now: datetime, waited: bool
+) -> datetime:
+    """When the next one may start, where one starts now.
 
-    Not much after it: else all whose instants passed during an outage would start at once.
+    waited: it was to start at ``next_free``. That it is late by up to 100 ms, as workers are, does
+    not make those after it late too; what nobody waited for is not made up for.
     """
-    return reserved_at is not None and reserved_at <= now < reserved_at + max(interval, _PUNCTUAL)
+    earliest = now - _PUNCTUAL if waited else now
+    if next_free is None or next_free < earliest:
+        next_free = earliest
+    return next_free + interval
+
+
+def may_start_of_waiting(next_free: datetime | None, *, interval: timedelta, now: datetime) -> int:
+    """How many of those that wait for a rate it lets start now."""
+    if not may_start(next_free, now=now):
+        return 0
+    since = now if next_free is None else max(next_free, now - _PUNCTUAL)
+    return (now - since) // interval + 1

@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 from tasks_database.engine import Job
 from tasks_database.rows import TABLE
 
-from .base import GROUP, ORMStore, sized_groups
+from .base import ORMStore
+from .connected import text_of_hex
+from .groups import GROUP, sized_groups
+from .limits import WOKEN
 
 _TYPES: Mapping[str, str] = {
     "status": "varchar(10)",
@@ -27,7 +30,6 @@ _TYPES: Mapping[str, str] = {
     "slots": "longtext",
     "reserved_at": "datetime(6)",
 }
-_INSERTED_AT_ONCE = 500
 
 
 class MySQLStore(ORMStore):
@@ -39,6 +41,8 @@ class MySQLStore(ORMStore):
 
     for_update: ClassVar[str] = " FOR UPDATE"
     skip_locked: ClassVar[str] = " FOR UPDATE SKIP LOCKED"
+    # Under REPEATABLE READ nothing else shows what another transaction has added since.
+    for_share: ClassVar[str] = " FOR UPDATE"
 
     @property
     def _is_native(self) -> bool:
@@ -48,10 +52,7 @@ class MySQLStore(ORMStore):
         return job_id if self._is_native else job_id.replace("-", "")
 
     def id_out(self, stored: Any) -> str:
-        text = str(stored)
-        if len(text) != 32:
-            return text
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return text_of_hex(stored)
 
     def _insert_unless_taken(self, row: tuple[Any, ...]) -> bool:
         self.change(f"{self._insert_sql()} ON DUPLICATE KEY UPDATE id = {TABLE}.id", row)
@@ -60,8 +61,7 @@ class MySQLStore(ORMStore):
 
     def _insert_many(self, rows: list[tuple[Any, ...]]) -> None:
         with self.atomic(), self.connection.cursor() as cursor:
-            for start in range(0, len(rows), _INSERTED_AT_ONCE):
-                group = rows[start : start + _INSERTED_AT_ONCE]
+            for group, _ in sized_groups(rows, rows):
                 values = [value for row in group for value in row]
                 cursor.execute(self._insert_sql(len(group)), values)
 
@@ -79,9 +79,7 @@ class MySQLStore(ORMStore):
             ids = [row[0] for row in rows]
             if not ids:
                 return 0
-            return self.change(
-                f"UPDATE {TABLE} SET {self._PROMOTED} WHERE id IN {self.ids(len(ids))}", ids
-            )
+            return self.change(f"UPDATE {TABLE} SET {WOKEN} WHERE id IN {self.ids(len(ids))}", ids)
 
     def _claim_from(
         self, queue_name: str | None, worker_id: str, limit: int, status: str = "READY"
@@ -95,7 +93,7 @@ class MySQLStore(ORMStore):
                 return []
             ids = [row[0] for row in rows]
             self.change(
-                f"UPDATE {TABLE} SET {self._CLAIMED} WHERE id IN {self.ids(len(ids))}",
+                f"UPDATE {TABLE} SET {self._claimed} WHERE id IN {self.ids(len(ids))}",
                 [worker_id, *ids],
             )
         return [self._as_claimed(job, worker_id) for job in self.in_order(list(rows))]
@@ -144,7 +142,8 @@ class MySQLStore(ORMStore):
             [
                 [self.id_in(job.id), *map(_json_value, row)]
                 for job, row in zip(group, values, strict=True)
-            ]
+            ],
+            ensure_ascii=False,
         )
         # In this order: each row that comes in is looked up by its key.
         self.change(

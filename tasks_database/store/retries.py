@@ -13,8 +13,8 @@ ATTEMPTS = 10
 _FIRST_PAUSE = 0.005  # seconds
 _LONGEST_PAUSE = 0.5
 
-# MySQL and MariaDB: deadlock, lock wait timeout.
-_MYSQL = {1213, 1205}
+# MySQL and MariaDB: deadlock, lock wait timeout; a row has changed since the snapshot.
+_MYSQL = {1213, 1205, 1020}
 # PostgreSQL: serialization failure, deadlock, lock not available.
 _POSTGRESQL = {"40001", "40P01", "55P03"}
 

@@ -1,38 +1,64 @@
 """What SQLite does: one writer at a time, so a look first, then one statement that writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+
+from django.db import transaction
 
 from tasks_database.engine import Job
 from tasks_database.rows import TABLE
 
-from .base import ORMStore, sized_groups
+from .base import ORMStore
+from .connected import text_of_hex
+from .groups import sized_groups
 
 
 class SQLiteStore(ORMStore):
-    """Looks before it claims: even an UPDATE that finds nothing takes the write lock.
+    """Looks before it writes: even an UPDATE that finds nothing takes the write lock.
 
-    In each transaction the first statement writes, or the transaction is IMMEDIATE by the settings:
-    a transaction that has read cannot turn to writing while another one writes.
+    Its transactions are IMMEDIATE, whatever the settings say: one that has read cannot turn to
+    writing when another has written meanwhile, and no timeout helps.
     """
+
+    def atomic(self) -> AbstractContextManager[Any]:
+        if self.connection.in_atomic_block:
+            return transaction.atomic(using=self.using)
+        return self._immediate()
+
+    @contextmanager
+    def _immediate(self) -> Iterator[None]:
+        connection: Any = self.connection
+        connection.ensure_connection()  # Which sets the mode that the settings name.
+        mode, connection.transaction_mode = connection.transaction_mode, "IMMEDIATE"
+        try:
+            with transaction.atomic(using=self.using):
+                connection.transaction_mode = mode
+                yield
+        finally:
+            connection.transaction_mode = mode
 
     def id_in(self, job_id: str) -> str:
         return job_id.replace("-", "")
 
     def id_out(self, stored: Any) -> str:
-        text = str(stored)
-        if len(text) != 32:
-            return text
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return text_of_hex(stored)
+
+    def _promote_some(self, now: Any) -> int:
+        if not self.fetch(
+            f"SELECT 1 FROM {TABLE} WHERE status = 'DEFERRED' AND due <= %s LIMIT 1", [now]
+        ):
+            return 0
+        return super()._promote_some(now)
 
     def _claim_from(
         self, queue_name: str | None, worker_id: str, limit: int, status: str = "READY"
     ) -> list[Job]:
         ready, params = self._ready_sql(queue_name, status)
-        if not self.serves.has_limits and not self.fetch(f"SELECT 1 {ready}", [*params, 1]):
+        if not self.fetch(f"SELECT 1 {ready}", [*params, 1]):
             return []
         rows = self.fetch(
-            f"UPDATE {TABLE} SET {self._CLAIMED} WHERE id IN (SELECT id {ready}) "
+            f"UPDATE {TABLE} SET {self._claimed} WHERE id IN (SELECT id {ready}) "
             f"RETURNING {self.columns}",
             [worker_id, *params, limit],
         )
@@ -52,18 +78,17 @@ class SQLiteStore(ORMStore):
             "WHERE id = %s AND claim_number = %s AND owner IS NOT NULL"
         )
         changed: list[str] = []
-        for group, values in sized_groups(jobs, rows):
-            params = [
-                (*row, self.id_in(job.id), job.claim_number)
-                for job, row in zip(group, values, strict=True)
-            ]
-            with self.atomic(), self.connection.cursor() as cursor:
+        with self.atomic(), self.connection.cursor() as cursor:
+            for group, values in sized_groups(jobs, rows):
+                params = [
+                    (*row, self.id_in(job.id), job.claim_number)
+                    for job, row in zip(group, values, strict=True)
+                ]
                 if len(group) == 1:
                     cursor.execute(sql, params[0])
-                    count = cursor.rowcount
                 else:
                     cursor.executemany(sql, params)
-                    count = cursor.rowcount
+                count = cursor.rowcount
                 if count == len(group):
                     changed += [job.id for job in group]
                 elif count:
