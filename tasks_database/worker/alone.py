@@ -19,6 +19,7 @@ from .burial import Dead
 from .config import WorkerConfig, worker_name
 from .exit_codes import DONE, MISCONFIGURED, REPLACE
 from .reports import NOTHING, Report, total
+from .signals import Insistence
 from .status import StatusLine, summary
 from .supervisor import LAST_BURIALS, Misconfigured
 
@@ -118,14 +119,13 @@ def _stopped_by_signals(process: Process) -> Iterator[list[int]]:
 
     Gives a list in which the second signal is, once it has come.
     """
-    seen: list[int] = []
+    insistence = Insistence()
     second: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        seen.append(number)
-        if len(seen) == 1:
+        if insistence.is_first():
             process.stop()
-        else:
+        elif insistence.is_again():
             second.append(number)
             process.stop_now()
             # A database that does not answer must not keep us.

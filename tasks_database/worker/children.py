@@ -140,9 +140,9 @@ def start_child(config: WorkerConfig, *, number: int, module: str = CHILD_MODULE
 
 def described(code: int) -> str:
     """What ended a process, for a sentence: "was killed by SIGKILL"."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    name = name_of(-code)
-    if name == "SIGKILL":
-        return "was killed by SIGKILL (by hand, or as the system ran out of memory)"
-    return f"was killed by {name}"
+    return f"ended with exit code {code}" if code >= 0 else f"was killed by {name_of(-code)}"
+
+
+def guess(code: int) -> str:
+    """What may have been behind it, to add to `described`."""
+    return " (by hand, or for want of memory)" if code == -signal.SIGKILL else ""

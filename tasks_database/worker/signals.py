@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from types import FrameType
@@ -9,6 +10,9 @@ from typing import Any, Self
 
 # What shall not end a child before it has handlers of its own: it starts with them blocked.
 HELD_BACK = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+# Signals to stop that come so soon after the first one belong to it.
+SAME_REQUEST = 0.5  # seconds
 
 # What a thread writes to have the main thread look up; no signal has this number.
 _WAKE = 0
@@ -63,6 +67,28 @@ class Signals:
 def _nothing(_number: int, _frame: FrameType | None) -> None:
     # A handler written in Python is what makes the number come over the wakeup descriptor.
     pass
+
+
+class Insistence:
+    """Tells a signal that asks again from one that came in two ways.
+
+    What signals a process may signal its group as well: timeout(1), service managers, and tools
+    that pass Ctrl-C on which the terminal has sent already. That is one request to stop.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def is_first(self) -> bool:
+        """Whether this one is the first."""
+        if self._first is not None:
+            return False
+        self._first = time.monotonic()
+        return True
+
+    def is_again(self) -> bool:
+        """Whether this one, not the first, asks again."""
+        return self._first is not None and time.monotonic() - self._first >= SAME_REQUEST
 
 
 class StopRequest:

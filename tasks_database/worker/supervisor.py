@@ -15,11 +15,11 @@ from typing import Protocol
 
 from .backoff import Backoff
 from .burial import Burials, Dead
-from .children import Child, described
+from .children import Child, described, guess
 from .config import WorkerConfig
 from .exit_codes import DONE, MISCONFIGURED, REPLACE
 from .reports import NOTHING, total
-from .signals import Signals
+from .signals import Insistence, Signals
 from .status import StatusLine, summary
 
 logger = logging.getLogger("tasks_database.worker")
@@ -104,6 +104,7 @@ class Supervisor:
         self._gone = NOTHING
         self._said_ready = False
         self._stopping = False
+        self._insistence = Insistence()
         self._exit_code = 0
         self._misconfigured: str | None = None
         self._to_restart: deque[Slot] = deque()
@@ -299,7 +300,8 @@ class Supervisor:
         slot.start_at = time.monotonic() + pause
         when = "at once" if pause == 0 else f"in {pause:g} s"
         level = logging.INFO if code == DONE else logging.ERROR
-        logger.log(level, "%s %s: it is replaced %s.", child.name, described(code), when)
+        ended = described(code) + guess(code)
+        logger.log(level, "%s %s: it is replaced %s.", child.name, ended, when)
 
     def _bury(self, child: Child, how: str) -> None:
         self._burials.add(Dead(child.boot_id, child.name, how))
@@ -313,14 +315,14 @@ class Supervisor:
             if not self._stopping:
                 logger.info("tasks_worker: SIGHUP: the processes are replaced one by one.")
                 self._to_restart = deque(self._slots)
-        elif not self._stopping:
+        elif self._insistence.is_first():
             logger.info(
                 "tasks_worker: %s: running tasks have %g s to finish; once more to end at once.",
                 number.name,
                 self._config.shutdown_timeout,
             )
             self._stop()
-        else:
+        elif self._insistence.is_again():
             self._end_at_once(number)
 
     def _stop(self) -> None:
