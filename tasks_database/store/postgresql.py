@@ -50,8 +50,10 @@ class PostgreSQLStore(ORMStore):
         ready, params = self._ready_sql(queue_name, status)
         rows = self.fetch(
             f"WITH picked AS MATERIALIZED (SELECT id AS picked_id {ready}{self.skip_locked}) "
-            f"UPDATE {TABLE} SET {self._claimed} FROM picked "
-            f"WHERE {TABLE}.id = picked_id RETURNING {returned}",
+            # An array, not a join: statistics of a table that was empty a moment ago would have
+            # the planner read all of it.
+            f"UPDATE {TABLE} SET {self._claimed} "
+            f"WHERE id = ANY (ARRAY(SELECT picked_id FROM picked)) RETURNING {self.columns}",
             [*params, limit, worker_id],
         )
         return self.in_order(rows)
