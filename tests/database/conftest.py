@@ -3,7 +3,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings as django_settings
@@ -11,47 +10,9 @@ from django.core.management import call_command
 from django.db import connections
 from django.tasks import task_backends
 
-from tasks_database.engine import lifecycle, task_error
-from tasks_database.ids import new_id
+from tasks_database.models import PausedQueue
 from tasks_database.store import Serves, store_for
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-
-
-def after(seconds):
-    return NOON + seconds * SECOND
-
-
-def new_job(*, now=NOON, **options):
-    """A new job of no particular task."""
-    return lifecycle.enqueue(
-        **{
-            "id": new_id(),
-            "task_path": "tests.database.tasks.plain",
-            "payload": "[[],{}]",
-            "now": now,
-            **options,
-        }
-    )
-
-
-def error(words="no"):
-    return task_error(ValueError(words))
-
-
-def run(job, *, now=NOON, name="w"):
-    """The claimed job, RUNNING."""
-    return lifecycle.start(job, now=now, worker_name=name)
-
-
-def succeed(job, *, value="null", now=NOON):
-    """The claimed job, run to success."""
-    return lifecycle.succeed(run(job, now=now), return_payload=value, now=now)
-
-
-def fail(job, *, now=NOON):
-    return lifecycle.fail(run(job, now=now), error=error(), now=now)
+from tests.database.jobs import NOON
 
 
 @pytest.fixture
@@ -93,6 +54,17 @@ def store_of(db):
         return store_for(using, Serves(**serves))
 
     return make
+
+
+@pytest.fixture
+def pause(db):
+    """Pause a queue, as its row in the database does; returns what resumes it."""
+
+    def pause(queue_name, *, backend="default"):
+        row = PausedQueue.objects.create(backend=backend, queue_name=queue_name, paused_at=NOON)
+        return row.delete
+
+    return pause
 
 
 if django_settings.TESTS_DATABASE == "sqlite":
