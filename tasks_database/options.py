@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from django.conf import settings
+from django.db import connections
 
 from .engine.framework import InvalidTask
-from .engine.limits import Limit, parse_limit
+from .engine.limits import Limit, limit_key, parse_limit
 from .engine.schedule_errors import ScheduleError
 from .engine.schedule_options import parse_schedules
 from .engine.schedules import Schedule
@@ -26,6 +27,7 @@ NAMES = (
     "schedules",
     "transactional",
 )
+_LIMIT_HINT = 'Write {"mail": {"max_concurrency": 5, "rate": "10/s"}}, or one of the two.'
 RETENTION_NAMES = ("cancelled", "failed", "successful")
 
 
@@ -118,13 +120,13 @@ def _acknowledge(value: object) -> str:
     return str(value)
 
 
-def _database(value: object) -> str:
-    if not isinstance(value, str) or value not in settings.DATABASES:
+def _database(value: Any) -> str:
+    if value not in connections:
         raise _Wrong(
             f"database is {value!r}, which is no alias of DATABASES.",
-            f"There are {', '.join(settings.DATABASES)}.",
+            f"There are {', '.join(connections)}.",
         )
-    return value
+    return str(value)
 
 
 def _lease(value: object) -> timedelta:
@@ -182,6 +184,6 @@ def _limits(alias: str, value: object) -> tuple[dict[str, Limit], list[Problem]]
 def _queue_limits(alias: str, queues: Mapping[str, Any]) -> Iterator[tuple[str, Limit | Problem]]:
     for name, entry in queues.items():
         try:
-            yield name, parse_limit(f"queue:{alias}:{name}", entry)
+            yield name, parse_limit(limit_key("queue", alias, name), entry)
         except InvalidTask as error:
-            yield name, Problem(f"limits of the queue {name!r}: {error}", "See docs/database.md.")
+            yield name, Problem(f"limits of the queue {name!r}: {error}", _LIMIT_HINT)

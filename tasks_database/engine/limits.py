@@ -4,15 +4,17 @@ A key names what is limited: a queue or a task of one backend alias. The store k
 slot that is taken and one with the next free instant of each rate.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from .framework import InvalidTask
 from .policies import check_count
 
+MAX_KEY = 255
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # A worker is this punctual: of a high rate, so much may start together.
 _PUNCTUAL = timedelta(milliseconds=100)
@@ -36,6 +38,14 @@ def parse_rate(rate: object) -> timedelta:
     if interval < _SHORTEST:
         raise InvalidTask(f"rate {rate!r} is more than 10,000 a second: leave it out.")
     return interval
+
+
+def limit_key(kind: Literal["queue", "task"], backend: str, name: str) -> str:
+    """The key of a queue's or a task's limit, of at most MAX_KEY characters."""
+    key = f"{kind}:{backend}:{name}"
+    if len(key) <= MAX_KEY:
+        return key
+    return f"{kind}:{backend}:{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ type UniqueKey = str | Callable[..., str]
 
 # The tasks that were declared with a schedule, by path: the worker looks here.
 scheduled_tasks: dict[str, "Task"] = {}
+# Those with max_concurrency or rate, for the same reason.
+limited_tasks: dict[str, "Task"] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Task(FrameworkTask):
         if self.schedule is not None:
             # The first is the declared one; using() makes others of it.
             scheduled_tasks.setdefault(self.module_path, self)
+        if self.max_concurrency is not None or self.rate is not None:
+            limited_tasks.setdefault(self.module_path, self)
 
     def _validate_options(self) -> None:
         if self.unique_key is not None and not isinstance(self.unique_key, str):
@@ -84,6 +88,8 @@ class Task(FrameworkTask):
                 )
         elif self.unique_key == "":
             raise InvalidTask("unique_key must not be empty: leave it out for no uniqueness.")
+        elif self.unique_key is not None:
+            encode(self.unique_key, what="unique_key")  # Refuses what no database can store.
         for name, hook in (("on_success", self.on_success), ("on_failure", self.on_failure)):
             if hook is None:
                 continue
@@ -192,7 +198,8 @@ def _check_call(
 def unique_key_of(task: FrameworkTask, args: Any, kwargs: Any) -> str | None:
     """The key of this call; None where the task has none, or its callable says None.
 
-    Raises TypeError when the callable returns anything else than text or None.
+    Raises TypeError when the callable returns anything else than text or None, PayloadError for
+    text that no database can store.
     """
     key: UniqueKey | None = getattr(task, "unique_key", None)
     if key is None or isinstance(key, str):
@@ -203,6 +210,8 @@ def unique_key_of(task: FrameworkTask, args: Any, kwargs: Any) -> str | None:
             f"The unique_key of {task.module_path} returned {made!r}; it must return text, or "
             "None for a call that is not unique."
         )
+    if made:
+        encode(made, what=f"the unique_key of {task.module_path}")
     return made or None
 
 

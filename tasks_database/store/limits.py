@@ -63,11 +63,6 @@ class Limits:
 
     def __init__(self, store: "Connected") -> None:
         self._store = store
-        serves = store.serves
-        self._by_key = {
-            limit.key: limit
-            for limit in (*serves.queue_limits.values(), *serves.task_limits.values())
-        }
         self._woke_at: datetime | None = None
 
     # -- claiming: in its transaction ------------------------------------------------------
@@ -205,23 +200,27 @@ class Limits:
             store.change(
                 f"DELETE FROM {SLOTS} WHERE id IN ({', '.join(['%s'] * len(group))})", group
             )
-        alias = store.serves.backend
+        alias, limits = store.serves.backend, self._by_key()
         waited_for = store.fetch(
             f"SELECT DISTINCT waits_for FROM {TABLE} WHERE waits_for IS NOT NULL"
         )
         for (key,) in waited_for:
-            if key not in self._by_key and key.startswith((f"queue:{alias}:", f"task:{alias}:")):
+            if key not in limits and key.startswith((f"queue:{alias}:", f"task:{alias}:")):
                 while self._wake_first(key, GROUP):
                     pass
 
+    def _by_key(self) -> dict[str, Limit]:
+        # Anew each time: tasks with limits may be imported late.
+        serves = self._store.serves
+        limits = (*serves.queue_limits.values(), *serves.task_limits.values())
+        return {limit.key: limit for limit in limits}
+
     def _waiting(self) -> list[_Waiting]:
         """The limits that somebody waits for."""
-        if not self._by_key:
-            return []
-        key = self._key
+        limits, key = self._by_key(), self._key
         rows = [
             row
-            for names in groups(sorted(self._by_key), GROUP)
+            for names in groups(sorted(limits), GROUP)
             for row in self._store.fetch(
                 f"SELECT {key}, next_free, "
                 f"(SELECT count(*) FROM {SLOTS} s WHERE s.{key} = {LIMITS}.{key}) "
@@ -231,7 +230,7 @@ class Limits:
             )
         ]
         return [
-            _Waiting(self._by_key[name], self._store.restore(next_free), taken)
+            _Waiting(limits[name], self._store.restore(next_free), taken)
             for name, next_free, taken in rows
         ]
 

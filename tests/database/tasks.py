@@ -65,3 +65,8 @@ def undecorated():
 
 
 NOT_CALLABLE = "a value"
+
+
+@task(max_concurrency=2, rate="10/s")
+def limited(number=0):
+    return number
