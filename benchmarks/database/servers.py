@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from . import processes
 from .sides import Connections, Side
 
-PREFIX = "tasks_benchmarks"
+# Two runs at once would be slower, but not drop each other's databases.
+PREFIX = f"tasks_benchmarks_{os.getpid()}"
 
 
 class Server(Protocol):

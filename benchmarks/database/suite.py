@@ -89,12 +89,15 @@ def profile(options: argparse.Namespace, *, tell: Tell) -> str:
 
 
 def _rows(plan: Plan, names: Collection[str], *, tell: Tell) -> Iterator[table.Row]:
-    for number, name in enumerate(names, start=1):
-        section = SECTIONS[name]
-        tell(f"{number} of {len(names)}: {section.about}")
-        for server in map(plan.servers.get, section.servers):
-            if server:
-                yield from section.rows(plan, server)
+    sections = [
+        (section, servers)
+        for section in map(SECTIONS.__getitem__, names)
+        if (servers := [plan.servers[name] for name in section.servers if name in plan.servers])
+    ]
+    for number, (section, servers) in enumerate(sections, start=1):
+        tell(f"{number} of {len(sections)}: {section.about}")
+        for server in servers:
+            yield from section.rows(plan, server)
 
 
 @contextmanager
