@@ -66,6 +66,23 @@ def pytest_collection_modifyitems(config, items):
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Print what tests have measured, as kills and repeats; see the fixture `figures`."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, ())
+        if report.when == "call"
+    ]
+    told = [
+        text for report in reports for name, text in report.user_properties if name == "figures"
+    ]
+    if told:
+        terminalreporter.section("figures")
+        for text in told:
+            terminalreporter.write_line(text)
+
+
 @pytest.fixture
 def without_this_run(monkeypatch):
     """For runs of generated projects: none of what is meant for this run of pytest.

@@ -1,0 +1,205 @@
+"""What the workers run. A body notes its starts in a file, for what no row can tell."""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from django.db import connection, transaction
+
+from tasks_database.engine import task
+
+
+def folder():
+    """Where tests and bodies leave files for each other."""
+    return Path(os.environ["FAULTS_FOLDER"])
+
+
+def note(what, *, file="notes"):
+    """One line, in one piece, whoever else writes."""
+    line = f"{json.dumps([what, os.getpid()])}\n".encode()
+    descriptor = os.open(folder() / file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line)
+    os.close(descriptor)
+
+
+def wait_to_go(name):
+    """Until the test lets all go that have this name, or the one in this process."""
+    while not any((folder() / f"{who}.go").exists() for who in (name, f"{name}.{os.getpid()}")):
+        time.sleep(0.01)
+
+
+def tell_that_it_runs(name):
+    for who in (name, f"{name}.{os.getpid()}"):
+        (folder() / f"{who}.held").write_text(str(os.getpid()))
+
+
+@task
+def work(number=0, seconds=0.0):
+    note(number)
+    time.sleep(seconds)
+    return number
+
+
+@task
+async def async_work(number=0, seconds=0.0):
+    note(number)
+    await asyncio.sleep(seconds)
+    return number
+
+
+@task
+def hold(name):
+    """Runs until the test lets it go."""
+    note(name)
+    tell_that_it_runs(name)
+    wait_to_go(name)
+    return os.getpid()
+
+
+@task
+def die(number=0):
+    note(number)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# -- the database ----------------------------------------------------------------------------
+
+
+@task
+def query(number=0):
+    note(number)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return number
+
+
+@task
+def query_twice(name, *, in_a_transaction=False):
+    """Uses the connection before and after it was held."""
+    note(name)
+    if in_a_transaction:
+        with transaction.atomic():
+            _query_hold_query(name)
+    else:
+        _query_hold_query(name)
+
+
+def _query_hold_query(name):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    tell_that_it_runs(name)
+    wait_to_go(name)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+@task
+async def async_query(number=0):
+    from asgiref.sync import sync_to_async
+
+    note(number)
+    await sync_to_async(query.func)(number)
+
+
+# -- timeouts --------------------------------------------------------------------------------
+
+_SOON = timedelta(seconds=0.5)
+
+
+@task(timeout=_SOON)
+def loop_for_ever():
+    note("loop")
+    while True:
+        sum(range(100))
+
+
+@task(timeout=_SOON)
+def sleep_in_c():
+    note("sleep")
+    time.sleep(60)
+
+
+@task(timeout=_SOON)
+def sleep_in_the_database():
+    note("database")
+    sql = {"postgresql": "SELECT pg_sleep(60)", "mysql": "SELECT SLEEP(60)"}[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+@task(timeout=_SOON)
+def sleep_in_a_subprocess():
+    note("subprocess")
+    subprocess.run(["sleep", "60"], check=True)
+
+
+@task(timeout=_SOON)
+async def async_sleep():
+    note("async")
+    await asyncio.sleep(60)
+
+
+@task(timeout=_SOON)
+async def async_deaf():
+    """It holds up the event loop, which so cannot cancel it."""
+    note("deaf")
+    time.sleep(60)
+
+
+@task
+def hold_the_interpreter(seconds):
+    """One call of the regular expression engine, which lets no other thread run meanwhile."""
+    pattern = re.compile("(?:a|aa)+$")
+    unit = "a" * 24 + "b"
+    began = time.perf_counter()
+    pattern.search(unit * 4)
+    calls = round(4 * seconds / (time.perf_counter() - began)) + 1
+    note("holding")
+    began = time.perf_counter()
+    pattern.search(unit * calls)
+    return time.perf_counter() - began
+
+
+# -- what a body may return or do ------------------------------------------------------------
+
+
+@task
+def returns(value):
+    return value
+
+
+@task
+def returns_characters(count):
+    return "x" * count
+
+
+@task
+def returns_an_object():
+    return object()
+
+
+@task
+def fails_with(message):
+    raise ValueError(message)
+
+
+@task
+def fork_and_die(name):
+    """Leaves a copy of the process behind, as multiprocessing does by fork."""
+    note(name)
+    multiprocessing.get_context("fork").Process(target=wait_to_go, args=(name,)).start()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def no_task():
+    note("no task")
+
+
+CONSTANT = 7
