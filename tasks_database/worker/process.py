@@ -208,6 +208,7 @@ class _Reporter:
             self._thread.start()
 
     def _run(self) -> None:
+        self._tell(rate=0.0)  # The first one says that it is ready.
         before, then = 0, time.monotonic()
         while not self._closed.wait(_REPORT_EVERY):
             now, tally = time.monotonic(), self._pump.tally
