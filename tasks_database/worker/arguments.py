@@ -63,14 +63,14 @@ def config_of(options: Mapping[str, Any]) -> WorkerConfig:
             "--batch and --reload cannot be given together: a batch ends when nothing is ready."
         )
     _check_place(config)
+    _check_visible(backend)
     return config
 
 
 def backend_of(alias: object) -> DatabaseBackend:
     """The backend with this alias.
 
-    Raises CommandError when there is none, when it is not a DatabaseBackend, and when no worker
-    could see its tables from another thread.
+    Raises CommandError when there is none, and when it is not a DatabaseBackend.
     """
     if not isinstance(alias, str) or alias not in task_backends.settings:
         raise CommandError(
@@ -88,12 +88,11 @@ def backend_of(alias: object) -> DatabaseBackend:
         store_for(backend.database)
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from error
-    _check_visible(backend)
     return backend
 
 
 def _check_visible(backend: DatabaseBackend) -> None:
-    """A worker's threads and processes have connections of their own."""
+    """Whether the tables can be seen over other connections, as threads and processes have them."""
     connection = connections[backend.database]
     in_tests = (
         'In a test, run tasks with the verbs of TaskQueue(mode="database"), or use transactional '
@@ -125,8 +124,8 @@ def _check_place(config: WorkerConfig) -> None:
     if option is None:
         return
     reason = (
-        "the settings come from settings.configure(): they are in no module that another process "
-        "could load"
+        "the settings come from settings.configure(), or are overridden here: another process "
+        "could not load them"
         if settings_module() is None
         else "it was not called in the main thread, which alone is told of signals"
     )
@@ -134,7 +133,10 @@ def _check_place(config: WorkerConfig) -> None:
 
 
 def settings_module() -> str | None:
-    """The module that the settings were loaded from; None after settings.configure()."""
+    """The module that the settings were loaded from.
+
+    None after settings.configure(), and where a test overrides some of them.
+    """
     return getattr(settings, "SETTINGS_MODULE", None)
 
 
@@ -187,10 +189,9 @@ def _worker_id(value: object) -> str | None:
 
 
 def _whole(option: str, value: object) -> int:
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
+        return number
     raise CommandError(f"{option} is {value!r}. Write a whole number of 1 or more.")
 
 

@@ -54,6 +54,10 @@ class Reports:
         if report != self._last and self._send(report=report):
             self._last = report
 
+    def wait_for_supervisor(self) -> None:
+        """From now on nothing is left out: for the last words of a process without tasks."""
+        os.set_blocking(self._fd, True)
+
     def problem(self, text: str) -> None:
         self._send(problem=text[: _ONE_PIECE // 8])
 
@@ -107,7 +111,9 @@ def _work(
             _in_background(_tell_files, reports)
         return process.run()
     except BaseException as error:
-        reports.files(_files_of(error))
+        if orders.reload:
+            reports.wait_for_supervisor()
+            reports.files(_files_of(error) | _loaded_files())
         if not isinstance(error, ImproperlyConfigured):
             raise
         reports.problem(str(error))
@@ -189,12 +195,16 @@ def _watch_supervisor(supervisor: int, process: Process, patience: float) -> Non
 
 def _tell_files(reports: Reports) -> None:
     """Tell the supervisor which files to watch: modules are loaded as tasks need them."""
-    from django.utils.autoreload import iter_all_python_module_files
-
     told: set[str] = set()
     while True:
-        told |= reports.files({str(path) for path in iter_all_python_module_files()} - told)
+        told |= reports.files(_loaded_files() - told)
         time.sleep(_LOOK_FOR_FILES)
+
+
+def _loaded_files() -> set[str]:
+    from django.utils.autoreload import iter_all_python_module_files
+
+    return {str(path) for path in iter_all_python_module_files()}
 
 
 def _files_of(error: BaseException) -> set[str]:

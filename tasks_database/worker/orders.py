@@ -40,6 +40,11 @@ class Orders:
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
+    @property
+    def reload(self) -> bool:
+        """Whether the supervisor watches the code."""
+        return bool(json.loads(self.config)["reload"])
+
     @classmethod
     def from_json(cls, text: str) -> "Orders":
         values: dict[str, Any] = json.loads(text)
