@@ -111,6 +111,10 @@ class Project:
         file.parent.mkdir(exist_ok=True, parents=True)
         file.write_text(dedent(text).strip() + "\n")
 
+    def touch(self, name):
+        """As if it was written again; falsy."""
+        (self.path / name).touch()
+
     def run(self, code, *arguments, check=True):
         """Run some Python in the project's directory, Django set up; what it printed."""
         setup = "import django; django.setup()\n"
@@ -137,6 +141,8 @@ class Project:
             **{name: text for name, text in os.environ.items() if not name.startswith("PYTEST")},
             "DJANGO_SETTINGS_MODULE": "settings",
             "PYTHONPATH": str(self.path),
+            # A file that a test writes twice in a second would be taken for the same.
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def worker(self, *options):
