@@ -44,7 +44,8 @@ def before_task() -> None:
 def after_task(*, failed: bool) -> None:
     """Leave no open transaction to the next task, and look at the connections after a failure."""
     for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or not (connection.get_autocommit() or failed):
+        as_configured = connection.settings_dict["AUTOCOMMIT"]
+        if connection.in_atomic_block or connection.autocommit != as_configured:
             logger.warning(
                 "A task left a transaction open on the database %r: it was rolled back.",
                 connection.alias,
