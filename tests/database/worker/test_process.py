@@ -180,9 +180,9 @@ def test_a_retry_that_succeeds_keeps_the_errors_before_it(options):
     run_batch()
 
     assert refreshed(result).return_value == 3
-    assert ["attempt 1", "attempt 2"] == [
+    assert [
         error.traceback.splitlines()[-1].removeprefix("ValueError: ") for error in result.errors
-    ]
+    ] == ["attempt 1", "attempt 2"]
 
 
 def test_a_retry_with_backoff_waits_ready_as_django_documents(options):
