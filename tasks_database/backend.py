@@ -1,7 +1,7 @@
 """DatabaseBackend: `django.tasks` on the project's database."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
@@ -112,6 +112,7 @@ class DatabaseBackend(BaseTaskBackend):
                     "run_after must be a naive datetime, as USE_TZ is False: "
                     "use timezone.make_naive()."
                 )
+            _check_reach(run_after)
         super().validate_task(task)
         if len(task.module_path) > MAX_PATH:
             raise InvalidTask(
@@ -122,6 +123,7 @@ class DatabaseBackend(BaseTaskBackend):
             raise InvalidTask(
                 f"queue_name must have 1 to {MAX_QUEUE} characters, not {task.queue_name!r}."
             )
+        encode(task.queue_name, what="queue_name")  # Refuses what no database can store.
         for name in ("on_success", "on_failure"):
             hook = getattr(task, name, None)
             if hook is not None:
@@ -131,7 +133,8 @@ class DatabaseBackend(BaseTaskBackend):
 
     def _check_follow_up(self, name: str, task: FrameworkTask) -> None:
         """It is enqueued by the worker of this alias, in its transaction."""
-        backend = self if task.backend == self.alias else task.get_backend()
+        backend: object = self if task.backend == self.alias else task.get_backend()
+        backend = getattr(backend, "stands_for", backend)  # Of one that records in tests.
         if isinstance(backend, DatabaseBackend) and backend.database == self.database:
             return
         raise InvalidTask(
@@ -226,7 +229,7 @@ class DatabaseBackend(BaseTaskBackend):
             run_after=task.run_after,
             backend=self.alias,
             queue_name=task.queue_name,
-            priority=task.priority,
+            priority=int(task.priority),  # Django lets 5.0 pass.
             max_attempts=policy.max_attempts,
             max_rescues=policy.max_rescues,
             timeout=policy.timeout,
@@ -263,7 +266,12 @@ class DatabaseBackend(BaseTaskBackend):
     def _result(self, job: Job, task: FrameworkTask) -> TaskResult:
         if job.payload == _NO_ARGUMENTS:
             return result_of(job, task, ([], {}))
-        args, kwargs = decode(job.payload)
+        try:
+            args, kwargs = decode(job.payload)
+        except (ValueError, TypeError, RecursionError):
+            # A row that was changed by hand. The worker says so in the errors of the result, which
+            # must be readable for that.
+            args, kwargs = [], {}
         return result_of(job, task, (args, kwargs))
 
     # -- system checks ---------------------------------------------------------------------
@@ -293,6 +301,14 @@ def as_enqueued(task: FrameworkTask, job: Job) -> FrameworkTask:
     for name in ("priority", "queue_name", "backend", "run_after"):
         object.__setattr__(shown, name, getattr(job, name))
     return shown
+
+
+def _check_reach(run_after: datetime) -> None:
+    try:
+        # Databases keep it in UTC, and some in the time zone of a connection.
+        run_after - timedelta(days=1), run_after + timedelta(days=1)
+    except OverflowError:
+        raise InvalidTask(f"run_after is {run_after}, which cannot be stored.") from None
 
 
 def _call(call: Any, number: int) -> tuple[Sequence[Any], Mapping[str, Any]]:
