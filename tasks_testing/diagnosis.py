@@ -286,6 +286,8 @@ def limit_message(drain: "Drain", entry: Entry, why: str) -> str:
         how = f"it is retried (attempt {record.attempts})"
     elif record.parent is None:
         how = f"it was enqueued from {record.place}"
+    elif looping.follows:
+        how = f"it follows {task_path(record.parent.task)}, enqueued from {record.place}"
     elif record.parent.task.func == record.task.func:
         how = f"it enqueues itself at {record.place}"
     else:

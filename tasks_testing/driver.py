@@ -1,6 +1,6 @@
 """Carries out what the engine's Worker decides, in memory, one task at a time."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -105,8 +105,9 @@ class Drain:
     def _run_claimed(self, claimed: Job, now: datetime, result: TaskResult | None = None) -> Job:
         __tracebackhide__ = True
         run = self._run(start(claimed, now=now), settle, result)
-        if journal.store.acknowledge((run.settled.job,)).accepted:
-            self._acknowledged(run)
+        accepted, enqueued = journal.store.acknowledge((run.settled.job,))
+        if accepted:
+            self._acknowledged(run, enqueued)
         return run.settled.job
 
     def run_ready(self) -> None:
@@ -136,10 +137,10 @@ class Drain:
                         attempt = self._run(job, finish)
                         now = attempt.finished_at
                     case Acknowledge(outcomes):
-                        accepted = store.acknowledge(outcomes).accepted
+                        accepted, enqueued = store.acknowledge(outcomes)
                         worker.acknowledged()
                         if accepted:
-                            self._acknowledged(attempt)
+                            self._acknowledged(attempt, enqueued)
                     case Wait():
                         return
                     case _:  # pragma: no cover - a worker without a lease asks for nothing else
@@ -178,14 +179,19 @@ class Drain:
         )
         return _Run(entry, settled, result, sender, now)
 
-    def _acknowledged(self, run: _Run) -> None:
-        """The attempt is stored: tell Django's listeners, and keep or raise the failure."""
+    def _acknowledged(self, run: _Run, enqueued: Sequence[Job]) -> None:
+        """The attempt is stored: tell Django's listeners, and keep or raise the failure.
+
+        enqueued: the hooks and the link of a chain that were stored with it.
+        """
         __tracebackhide__ = True
         self.entries.append(run.entry)
         self.settled.append(run.settled.job)
         update_result(run.result, run.entry)
         if run.settled.job.status.is_final:
             self._announce(*run)
+        if enqueued:
+            self._follow(enqueued)
         self._raise_errors()
 
     def _announce(
@@ -207,6 +213,20 @@ class Drain:
         if self.on_error == "raise":
             self.errors.insert(0, exception)
             entry.looked_at = True
+
+    def _follow(self, enqueued: Sequence[Job]) -> None:
+        """What each backend does after an enqueue: Immediate runs it, and a failure is kept."""
+        from .backends.base import RecordingBackend
+
+        outer = _unraised.set([])
+        try:
+            for job in enqueued:
+                entry, backend = journal.get(job.id), task_backends[job.backend]
+                if entry is not None and isinstance(backend, RecordingBackend):
+                    backend.announce(entry)
+        finally:
+            self.errors += _unraised.get() or ()
+            _unraised.reset(outer)
 
     def _raise_errors(self) -> None:
         """Raise the final failure at once, or hand it to the task around this drain.

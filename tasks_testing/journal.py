@@ -6,7 +6,7 @@ reset the journal between tests; alone in a settings file, the Immediate backend
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,15 +14,14 @@ from datetime import datetime
 from itertools import count
 from typing import Any, NamedTuple
 
-from tasks_database.engine import Job, Policy, decode, encode
+from tasks_database.engine import Job, Policy, decode
+from tasks_database.engine.calls import NO_ARGUMENTS
 
 from .framework import Task
 from .memory_store import MemoryStore
 from .origin import Origin
-from .transactions import TransactionMark, TransactionState
-
-# The payload of a call without arguments: what many tasks are enqueued with.
-NO_ARGUMENTS = encode([[], {}], what="no arguments")
+from .stored_tasks import stored_task
+from .transactions import AUTOCOMMIT, TransactionMark, TransactionState
 
 next_event = count(1).__next__
 """Numbers what happens, in order: frozen clocks cannot tell what came first."""
@@ -52,6 +51,7 @@ class Entry:
     transactional: bool | None  # None: nobody said.
     store: MemoryStore
     enqueued: bool = True  # False for run_task(): ran, but nothing enqueued it.
+    follows: bool = False  # A hook or a link of a chain: enqueued because the parent has ended.
     looked_at: bool = False  # Its failure reached the test.
     attempts: list[Attempt] = field(default_factory=list)
     event: int = field(default_factory=next_event)
@@ -70,11 +70,7 @@ class Entry:
     @property
     def call(self) -> tuple[list[Any], dict[str, Any]]:
         """The arguments as a worker gets them, decoded anew each time."""
-        payload = self.job.payload
-        if payload == NO_ARGUMENTS:
-            return [], {}
-        args, kwargs = decode(payload)
-        return args, kwargs
+        return call_of(self.job)
 
     @property
     def is_rolled_back(self) -> bool:
@@ -89,6 +85,15 @@ class Entry:
     def is_visible(self) -> bool:
         """False when a rolled-back transaction took the job with it."""
         return not (self.transactional and self.is_rolled_back)
+
+
+def call_of(job: Job) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments as a worker gets them."""
+    payload = job.payload
+    if payload == NO_ARGUMENTS:
+        return [], {}
+    args, kwargs = decode(payload)
+    return args, kwargs
 
 
 current_entry: ContextVar[Entry | None] = ContextVar("django_tasks_current_entry", default=None)
@@ -141,14 +146,24 @@ class Journal:
         """The jobs of the innermost block."""
         return self._blocks[-1].store
 
-    def add(self, job: Job, entry: Entry) -> None:
-        """Keep a new job with its entry, whose ``store`` is this journal's."""
+    def add(self, job: Job, entry: Entry) -> Entry:
+        """Keep a new job with its entry, whose ``store`` is this journal's.
+
+        Returns the entry that stands for it: another one where its unique key is taken.
+        """
         with self.lock:
             block = self._blocks[-1]
             entry.store = block.store
+            # Before the job, for which another thread may look at once.
             block.entries[job.id] = entry
             in_doubt = entry.transactional and entry.mark.open_at_enqueue
-            block.store.add((job,), committed=not in_doubt)
+            standing = block.store.add_one(job, committed=not in_doubt)
+            return entry if standing is job else block.instead(entry, standing)
+
+    def add_many(self, pairs: Sequence[tuple[Job, Entry]]) -> list[Entry]:
+        """The same for many."""
+        with self.lock:
+            return [self.add(job, entry) for job, entry in pairs]
 
     def get(self, job_id: str) -> Entry | None:
         """The entry of any block."""
@@ -196,7 +211,31 @@ class Journal:
 class _Block:
     def __init__(self, *, first_sequence: int = 0) -> None:
         self.entries: dict[str, Entry] = {}
-        self.store = MemoryStore(is_committed=self._is_committed, first_sequence=first_sequence)
+        self.store = MemoryStore(
+            is_committed=self._is_committed, follows=self._follow, first_sequence=first_sequence
+        )
+
+    def instead(self, entry: Entry, standing: Job) -> Entry:
+        """The entry of the job that stands for this one's, which is not kept."""
+        del self.entries[entry.job_id]
+        return self.entries[standing.id]
+
+    def _follow(self, parent_job: Job, job: Job) -> None:
+        """Enter a job that is enqueued because another one has ended."""
+        parent = self.entries[parent_job.id]
+        task, policy = stored_task(job)
+        self.entries[job.id] = Entry(
+            job_id=job.id,
+            task=task,
+            policy=policy,
+            origin=parent.origin,
+            parent=parent,
+            # The worker's own transaction; but it falls with the one that the parent is part of.
+            mark=parent.mark if parent.is_in_doubt else AUTOCOMMIT,
+            transactional=parent.transactional,
+            store=self.store,
+            follows=True,
+        )
 
     def _is_committed(self, job_id: str) -> bool | None:
         match self.entries[job_id].mark.state:

@@ -13,7 +13,7 @@ from tasks_database.engine.binding import call_signature
 
 from .exceptions import ConfigurationError
 from .framework import Task, require_task, task_backends
-from .record import TaskRecord, task_path
+from .record import TaskRecord, is_same_task, task_path
 
 
 class _Unset:
@@ -49,7 +49,7 @@ class Expectation:
 
     def is_for(self, task: Task) -> bool:
         """Whether this is the expected task, whatever its options."""
-        return bool(task.func == self.task.func)
+        return is_same_task(task, self.task)
 
     def mismatches(self, record: TaskRecord) -> list["Mismatch"]:
         """What differs, on the given fields only; empty for a match."""

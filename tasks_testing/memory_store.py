@@ -1,15 +1,17 @@
 """The engine's Store in memory: per backend alias, a heap of ready and a heap of deferred jobs."""
 
 import heapq
+import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tasks_database.engine import Job, JobStatus
+from tasks_database.engine import Job, JobStatus, follow_ups
 from tasks_database.engine.lifecycle import claim, promote, release
 from tasks_database.engine.store import Acknowledged
+from tasks_database.follow_up_keys import unique_key_of_call
 
 
 @dataclass(slots=True)
@@ -20,38 +22,61 @@ class _Lane:
     deferred: list[tuple[datetime, int, int, str]] = field(default_factory=list)
 
 
+def new_id() -> str:
+    """An id like those of Django's own backends: nothing but letters and digits."""
+    return secrets.token_hex(16)
+
+
 class MemoryStore:
     """See `tasks_database.engine.Store`; every method may be called from any thread.
 
     is_committed: asked, before work is looked for, about the jobs that were added with
     ``committed=False``. True: workers see it from now on; False: it was rolled back, nobody ever
     will; None: not decided yet. So would a row in a database behave.
+    follows: told, before anybody can see it, of a job that is enqueued because another one has
+    ended, and of that one.
 
     The methods that look for work take ``backends``, the aliases to look at; None is all.
     """
 
     def __init__(
-        self, *, is_committed: Callable[[str], bool | None], first_sequence: int = 0
+        self,
+        *,
+        is_committed: Callable[[str], bool | None],
+        follows: Callable[[Job, Job], object] = lambda _parent, _job: None,
+        first_sequence: int = 0,
     ) -> None:
         self.jobs: dict[str, Job] = {}
         self._lock = threading.RLock()
         self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
+        self._unique: dict[tuple[str, str, str], str] = {}  # The ids of jobs that wait with a key.
         self._is_committed = is_committed
+        self._follows = follows
         self._undecided: dict[str, None] = {}  # In enqueue order.
         self.last_sequence = first_sequence
 
+    new_id = staticmethod(new_id)
+
     def add(self, jobs: Sequence[Job], *, committed: bool = True) -> Sequence[Job]:
+        return [self.add_one(job, committed=committed) for job in jobs]
+
+    def add_one(self, job: Job, *, committed: bool) -> Job:
+        """Keep a new job; the job that stands for it."""
         with self._lock:
-            for job in jobs:
-                self.last_sequence += 1
-                # In place, for speed: the job is new, nobody has seen it yet.
-                object.__setattr__(job, "sequence", self.last_sequence)
-                if committed:
-                    self._put(job)
-                else:
-                    self.jobs[job.id] = job
-                    self._undecided[job.id] = None
-        return jobs
+            if job.unique_key is not None:
+                holder = self._holder(job)
+                if holder is not None:
+                    return holder
+                self._unique[_key(job)] = job.id
+            self.last_sequence += 1
+            # In place, for speed: the job is new, nobody has seen it yet.
+            object.__setattr__(job, "sequence", self.last_sequence)
+            if committed:
+                self._put(job)
+            else:
+                self.jobs[job.id] = job
+                self._undecided[job.id] = None
+        return job
 
     def get(self, job_id: str) -> Job | None:
         return self.jobs.get(job_id)
@@ -65,13 +90,16 @@ class MemoryStore:
                     self._undecided[job_id] = None
                 else:
                     self._put(job)
+            self._unique = other._unique | self._unique  # noqa: SLF001
             self.last_sequence = max(self.last_sequence, other.last_sequence)
 
     def discard(self, job_id: str) -> None:
         """Forget a job."""
         with self._lock:
-            self.jobs.pop(job_id, None)
+            job = self.jobs.pop(job_id, None)
             self._undecided.pop(job_id, None)
+            if job is not None:
+                self._free_key(job)
 
     def next_due(self, *, backends: Collection[str] | None = None) -> datetime | None:
         with self._lock:
@@ -111,7 +139,7 @@ class MemoryStore:
             claimed: list[Job] = []
             lanes = self._visible_lanes(backends)
             while len(claimed) < limit and (job := self._next_ready(lanes)) is not None:
-                claimed.append(self._hold(claim(job, worker_id=worker_id)))
+                claimed.append(self._claim(job, worker_id))
             return claimed
 
     def claim_job(self, job_id: str, *, worker_id: str) -> Sequence[Job]:
@@ -120,7 +148,7 @@ class MemoryStore:
             job = self.jobs.get(job_id)
             if job is None or job.status is not JobStatus.READY:
                 return ()
-            claimed = self._hold(claim(job, worker_id=worker_id))
+            claimed = self._claim(job, worker_id)
             # Where nobody ever claims in turn, its place in the heap would stay for good.
             self._clear_outdated(self._lanes[job.backend])
             return (claimed,)
@@ -129,15 +157,18 @@ class MemoryStore:
         with self._lock:
             if not self._is_current(started):
                 return False
-            self._hold(started)
+            self.jobs[started.id] = started
             return True
 
     def acknowledge(self, outcomes: Sequence[Job]) -> Acknowledged:
         with self._lock:
             accepted = [job for job in outcomes if self._is_current(job)]
+            enqueued: list[Job] = []
             for job in accepted:
                 self._put(job)
-            return Acknowledged([job.id for job in accepted], ())
+                if job.follow_ups is not None and job.finished_at is not None:
+                    enqueued += self._follow(job, now=job.finished_at)
+            return Acknowledged([job.id for job in accepted], enqueued)
 
     def release(self, jobs: Sequence[Job]) -> None:
         with self._lock:
@@ -147,14 +178,42 @@ class MemoryStore:
 
     # -- inside the lock -------------------------------------------------------------------
 
+    def _holder(self, job: Job) -> Job | None:
+        """The job that waits with the unique key of this one."""
+        job_id = self._unique.get(_key(job))
+        if job_id is None:
+            return None
+        if job_id in self._undecided and self._is_committed(job_id) is False:
+            return None  # Its key went with it.
+        return self.jobs[job_id]
+
+    def _free_key(self, job: Job) -> None:
+        if self._unique.get(_key(job)) == job.id:
+            del self._unique[_key(job)]
+
+    def _claim(self, job: Job, worker_id: str) -> Job:
+        if job.unique_key is not None:
+            self._free_key(job)
+        claimed = self.jobs[job.id] = claim(job, worker_id=worker_id)
+        return claimed
+
+    def _follow(self, parent: Job, *, now: datetime) -> list[Job]:
+        """Keep what is to be enqueued because this job has ended."""
+        added = []
+        for job in follow_ups(
+            parent, now=now, new_id=lambda _: new_id(), unique_key=unique_key_of_call
+        ):
+            if job.unique_key is not None and self._holder(job) is not None:
+                continue
+            self._follows(parent, job)
+            # With the transaction that decides on the job that it follows, if one does.
+            added.append(self.add_one(job, committed=parent.id not in self._undecided))
+        return added
+
     def _is_current(self, job: Job) -> bool:
         """Whether nobody claimed the job anew since the claim that ``job`` comes from."""
         stored = self.jobs.get(job.id)
         return stored is not None and stored.claim_number == job.claim_number and bool(stored.owner)
-
-    def _hold(self, job: Job) -> Job:
-        self.jobs[job.id] = job
-        return job
 
     def _put(self, job: Job) -> None:
         """Keep the job, and queue it if it waits."""
@@ -184,6 +243,8 @@ class MemoryStore:
                 del self._undecided[job_id]
             if committed:
                 self._put(self.jobs[job_id])
+            elif committed is False:
+                self._free_key(self.jobs[job_id])
 
     def _first_due(self, lane: _Lane) -> datetime | None:
         while lane.deferred:
@@ -210,3 +271,7 @@ class MemoryStore:
             if job is not None and job.status is JobStatus.READY and job.ready_since == since:
                 return
             heapq.heappop(lane.ready)
+
+
+def _key(job: Job) -> tuple[str, str, str]:
+    return job.backend, job.task_path, job.unique_key or ""

@@ -20,8 +20,8 @@ from .framework import DEFAULT_TASK_QUEUE_NAME, BaseTaskBackend, Task
 _lock = threading.RLock()
 _known: dict[tuple[str, str], "Mirror"] = {}
 
-# The dotted prefix of our own production backend, which enqueues in the caller's transaction.
-_TRANSACTIONAL_PREFIX = "tasks_database."
+# The prefix of our own production backend's path; it enqueues in the caller's transaction.
+OWN_PREFIX = "tasks_database."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,15 @@ class Mirror:
         """Whether production has rules of its own, whose answer may change from call to call."""
         if self.backend is None:
             return False
-        return type(self.backend).validate_task is not BaseTaskBackend.validate_task
+        validate = type(self.backend).validate_task
+        if validate.__module__.startswith(OWN_PREFIX):
+            return False  # Ours looks at the task alone.
+        return validate is not BaseTaskBackend.validate_task
+
+    @property
+    def has_enqueue_many(self) -> bool:
+        """Whether production has a bulk enqueue; what could not be built may have one."""
+        return self.backend is None or hasattr(self.backend, "enqueue_many")
 
     @property
     def has_results(self) -> bool:
@@ -80,7 +88,7 @@ def mirror_of(alias: str, params: Mapping[str, Any]) -> Mirror:
 def _build(alias: str, entry: Mapping[str, Any]) -> Mirror:
     path = entry["BACKEND"]
     transactional = entry.get("OPTIONS", {}).get("transactional")
-    if transactional is None and path.startswith(_TRANSACTIONAL_PREFIX):
+    if transactional is None and path.startswith(OWN_PREFIX):
         transactional = True
     try:
         backend = import_string(path)(alias=alias, params=dict(entry))

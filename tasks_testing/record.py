@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from tasks_database.engine import Job, JobStatus, bind, decode
-from tasks_database.engine.binding import call_signature
+from tasks_database.engine import Job, JobStatus, decode
+from tasks_database.engine.calls import bound_arguments
 
 from .framework import Task, TaskError, require_task
 from .journal import Entry
@@ -128,8 +128,13 @@ class Records(list[TaskRecord]):
 
     def of(self, task: Task) -> "Records":
         """Those of ``task``, whatever options it was enqueued with."""
-        func = require_task("of", task).func
-        return Records(record for record in self if record.task.func == func)
+        wanted = require_task("of", task)
+        return Records(record for record in self if is_same_task(record.task, wanted))
+
+
+def is_same_task(one: Task, other: Task) -> bool:
+    """Whether both are the same task, whatever their options: to a worker it is its path."""
+    return bool(one.func == other.func) or one.module_path == other.module_path
 
 
 def call_text(task: Task, args: Iterable[Any], kwargs: dict[str, Any]) -> str:
@@ -206,26 +211,3 @@ def _snapshot(entry: Entry, job: Job, parent: TaskRecord | None) -> TaskRecord:
         parent=parent,
         transaction=TransactionInfo(entry.mark.open_at_enqueue, entry.mark.state),
     )
-
-
-def bound_arguments(task: Task, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments by the name they have in the signature, or were passed under.
-
-    What went into ``*args`` is one list under that name; what went into ``**kwargs`` stands under
-    the names that the caller used.
-    """
-    bound = bind(task.func, args, kwargs, takes_context=task.takes_context, path=task.module_path)
-    named: dict[str, Any] = {}
-    for name, value in bound.items():
-        if isinstance(value, tuple):
-            named[name] = list(value)
-        elif isinstance(value, dict) and _collects_keywords(task, name):
-            named.update(value)
-        else:
-            named[name] = value
-    return named
-
-
-def _collects_keywords(task: Task, name: str) -> bool:
-    parameter = call_signature(task.func, task.takes_context).parameters[name]
-    return parameter.kind is parameter.VAR_KEYWORD

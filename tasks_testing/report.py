@@ -58,7 +58,7 @@ def _entry_lines(number: int, entry: Entry, start: datetime, parent: int | None)
         state += f" until {offset_text(record.due - start)}"
     verb = "enqueued" if entry.enqueued else "run by run_task()"
     origin = origin_text(entry.origin) or "an unknown place"
-    by = "" if parent is None else f" by #{parent}"
+    by = "" if parent is None else f" {'after' if entry.follows else 'by'} #{parent}"
     earlier = len(entry.attempts) - SHOWN_ATTEMPTS
     return [
         f"#{number} {_short(call_text(entry.task, *entry.call))}  {state}",

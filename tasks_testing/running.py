@@ -236,7 +236,7 @@ class Running:
         checked = require_task(verb, task)
         drain = self._drain(verb)
         backend = recording_backend(verb, checked.backend)
-        entry = backend.keep(checked, args, kwargs, caller_origin(), enqueued=False)
+        entry = backend.keep(checked, args, kwargs, caller_origin())
         _pretend_attempts(entry, number - 1)
         try:
             drain.run_job(entry.job_id, once=True)

@@ -41,7 +41,7 @@ def _events(entries: Iterable[Entry], start: datetime) -> Iterable[Event]:
         parent = labels.get(entry.parent.job_id) if entry.parent is not None else None
         details = [f"from {origin_text(entry.origin) or UNKNOWN_PLACE}"]
         if parent is not None:
-            details.append(f"by {parent}")
+            details.append(f"{'after' if entry.follows else 'by'} {parent}")
         if job.run_after is not None:
             details.append(f"due {offset_text(job.run_after - start)}")
         if job.queue_name != DEFAULT_TASK_QUEUE_NAME:

@@ -1,7 +1,6 @@
 """What the recording backends share: validation as in production, strict arguments, the record."""
 
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +10,8 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
 
-from tasks_database.engine import PayloadError, Policy, bind, encode, policy_of
+from tasks_database.engine import Job, Policy, bind, encode_follow_ups, policy_of
+from tasks_database.engine.calls import arguments_of, checked_key, encode_call
 from tasks_database.engine.lifecycle import enqueue
 from tasks_testing.clock import clock
 from tasks_testing.driver import OnError
@@ -25,10 +25,9 @@ from tasks_testing.framework import (
     require_task,
     task_enqueued,
 )
-from tasks_testing.journal import NO_ARGUMENTS, Entry, current_entry, journal
+from tasks_testing.journal import Entry, current_entry, journal
 from tasks_testing.mirror import mirror_of
 from tasks_testing.origin import Origin, caller_origin
-from tasks_testing.record import bound_arguments
 from tasks_testing.results import result_of
 from tasks_testing.state import active_on_error, no_queue_is_active
 from tasks_testing.transactions import mark_enqueue
@@ -43,6 +42,8 @@ class _KnownTask(NamedTuple):
     task: Task
     path: str  # One string for all jobs of the task, which would keep 70 bytes each.
     policy: Policy
+    is_unique: bool
+    follow_ups: str | None
 
 
 class RecordingBackend(Verbs, BaseTaskBackend):
@@ -82,11 +83,17 @@ class RecordingBackend(Verbs, BaseTaskBackend):
                 'it must be "raise" or "record".'
             )
 
+    @property
+    def stands_for(self) -> BaseTaskBackend | None:
+        """The production backend that this one mirrors; None when there is none."""
+        return self._mirror.backend
+
     # -- validation ------------------------------------------------------------------------
 
     def validate_task(self, task: Task) -> None:
         """What the mirrored backend refuses, and Django's base; InvalidTask says why."""
         self._validate_run_after(task.run_after)
+        self._validate_follow_ups(task)
         try:
             if self._mirror.backend is None:
                 super().validate_task(task)
@@ -111,16 +118,27 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         require_task("enqueue", task)
         if task.backend != self.alias:
             # Django lets task_backends["mail"].enqueue(...) take any task.
-            task = task.using(backend=self.alias)
-            return _KnownTask(task, task.module_path, policy_of(task))
+            return _known_task(task.using(backend=self.alias))
         self.validate_task(task)
-        known = _KnownTask(task, task.module_path, policy_of(task))
+        known = _known_task(task)
         # run_after depends on USE_TZ, which tests override, and is new for each enqueue anyway.
         if task.run_after is None and not self._mirror.validates_itself:
             if len(self._known) >= REMEMBERED_TASKS:
                 self._known.clear()
             self._known[id(task)] = known
         return known
+
+    def _validate_follow_ups(self, task: Any) -> None:
+        """What follows a task is recorded with it, so it must be known who records it."""
+        hooks = [getattr(task, "on_success", None), getattr(task, "on_failure", None)]
+        hooks += [link.task for link in getattr(task, "chain", ())]
+        for hook in filter(None, hooks):
+            if not isinstance(hook.get_backend(), RecordingBackend):
+                raise InvalidTask(
+                    f"{hook.module_path} is to follow {task.module_path}, and belongs to "
+                    f'TASKS["{hook.backend}"], which does not record while TASKS["{self.alias}"] '
+                    "does. Let both record, or give it another backend with .using(backend=...)."
+                )
 
     def _validate_run_after(self, run_after: object) -> None:
         if run_after is None:
@@ -161,7 +179,59 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         origin: Origin | None,
     ) -> TaskResult:
         __tracebackhide__ = True
-        entry = self.keep(task, args, kwargs, origin)
+        job, entry = self._call(task, args, kwargs, origin)
+        standing = journal.add(job, entry)
+        if standing is not entry:
+            return result_of(standing)  # Of the one that waits with its unique key.
+        return self.announce(entry)
+
+    def enqueue_many(self, task: Task, calls: Iterable[Any]) -> list[Any]:
+        """Record one task for each call; see `tasks_database.engine.Task.enqueue_many`."""
+        __tracebackhide__ = True
+        return self._enqueue_many(task, calls, caller_origin())
+
+    async def aenqueue_many(self, task: Task, calls: Iterable[Any]) -> list[Any]:
+        """See enqueue_many()."""
+        enqueue_here = partial(self._enqueue_many, task, calls, caller_origin())
+        return await sync_to_async(enqueue_here, thread_sensitive=True)()
+
+    def _enqueue_many(
+        self, task: Task, calls: Iterable[Any], origin: Origin | None
+    ) -> list[TaskResult]:
+        __tracebackhide__ = True
+        if not self._mirror.has_enqueue_many:
+            raise NotImplementedError(
+                f"The backend of TASKS[{self.alias!r}] mirrors {self._mirror.path}, which has no "
+                "enqueue_many(). Enqueue one by one."
+            )
+        made = [self._one_of_many(task, call, number, origin) for number, call in enumerate(calls)]
+        entries = journal.add_many(made)
+        results = [result_of(entry) for entry in entries]
+        new = [
+            (entry, result)
+            for entry, result, (_, own) in zip(entries, results, made, strict=True)
+            if entry is own
+        ]
+        for _, result in new:
+            task_enqueued.send(type(self), task_result=result)
+        for entry, result in new:
+            self._after_enqueue(entry, result)
+        return results
+
+    def _one_of_many(
+        self, task: Task, call: Any, number: int, origin: Origin | None
+    ) -> tuple[Job, Entry]:
+        __tracebackhide__ = True
+        args, kwargs = arguments_of(call, number)
+        try:
+            return self._call(task, args, kwargs, origin)
+        except Exception as error:
+            error.add_note(f"In call {number} of enqueue_many(): nothing was enqueued.")
+            raise
+
+    def announce(self, entry: Entry) -> TaskResult:
+        """Send task_enqueued for a new entry, and do what else an enqueue does; its result."""
+        __tracebackhide__ = True
         result = result_of(entry)
         task_enqueued.send(type(self), task_result=result)
         self._after_enqueue(entry, result)
@@ -171,6 +241,16 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         """What else an enqueue does; nothing for a backend that only records."""
 
     def keep(
+        self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], origin: Origin | None
+    ) -> Entry:
+        """Enter a call that nothing enqueues, for run_task(); the checks are those of an enqueue.
+
+        Neither its run_after nor its unique key holds: it is run now, whatever else waits.
+        """
+        __tracebackhide__ = True
+        return journal.add(*self._call(task, args, kwargs, origin, enqueued=False))
+
+    def _call(
         self,
         task: Task,
         args: Sequence[Any],
@@ -178,18 +258,19 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         origin: Origin | None,
         *,
         enqueued: bool = True,
-    ) -> Entry:
-        """Check the call, and enter it into the journal; nothing is entered when it is refused."""
+    ) -> tuple[Job, Entry]:
+        """Check the call; nothing is entered into the journal yet."""
+        __tracebackhide__ = True
         known = self._known.get(id(task))
         if known is None or known.task is not task:
             known = self._checked(task)
-        task, path, policy = known
+        task, path, policy, is_unique, follow_ups = known
+        store = journal.store
         bind(task.func, args, kwargs, takes_context=task.takes_context, path=path)
-        payload = _encode_call(task, args, kwargs)
         job = enqueue(
-            id=secrets.token_hex(16),
+            id=store.new_id(),
             task_path=path,
-            payload=payload,
+            payload=encode_call(task, args, kwargs),
             now=clock.now(),
             run_after=task.run_after if enqueued else None,
             backend=self.alias,
@@ -198,6 +279,8 @@ class RecordingBackend(Verbs, BaseTaskBackend):
             max_attempts=policy.max_attempts,
             max_rescues=policy.max_rescues,
             timeout=policy.timeout,
+            unique_key=checked_key(task, args, kwargs) if is_unique and enqueued else None,
+            follow_ups=follow_ups,
         )
         entry = Entry(
             job_id=job.id,
@@ -207,11 +290,10 @@ class RecordingBackend(Verbs, BaseTaskBackend):
             parent=current_entry.get(),
             mark=mark_enqueue(self._database),
             transactional=self._mirror.transactional,
-            store=journal.store,
+            store=store,
             enqueued=enqueued,
         )
-        journal.add(job, entry)
-        return entry
+        return job, entry
 
     # -- results ---------------------------------------------------------------------------
 
@@ -256,17 +338,11 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         return chosen or active_on_error() or "raise"
 
 
-def _encode_call(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """The payload; PayloadError names what JSON cannot carry by its parameter."""
-    __tracebackhide__ = True
-    if not args and not kwargs:
-        return NO_ARGUMENTS  # Nothing in it to check.
-    call_args, call_kwargs = list(args), dict(kwargs)
-    try:
-        return encode([call_args, call_kwargs], what="the arguments")
-    except PayloadError as error:
-        problem = error.with_traceback(None)
-    # Again, one by one, for a path that begins with the parameter.
-    for name, value in bound_arguments(task, call_args, call_kwargs).items():
-        encode(value, what=f"{task.module_path}(): {name}")
-    raise problem
+def _known_task(task: Task) -> _KnownTask:
+    return _KnownTask(
+        task,
+        task.module_path,
+        policy_of(task),
+        getattr(task, "unique_key", None) is not None,
+        encode_follow_ups(task),
+    )

@@ -11,6 +11,7 @@ from tasks_testing.transactions.emulation import (
     task_layers,
 )
 from tasks_testing.transactions.tracking import (
+    AUTOCOMMIT,
     TransactionMark,
     TransactionState,
     mark_enqueue,
@@ -18,6 +19,7 @@ from tasks_testing.transactions.tracking import (
 )
 
 __all__ = [
+    "AUTOCOMMIT",
     "TransactionMark",
     "TransactionState",
     "body_layers",

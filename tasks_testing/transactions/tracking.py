@@ -41,7 +41,8 @@ class TransactionMark:
         return f"<TransactionMark {self.state.value!r}>"
 
 
-_AUTOCOMMIT: Final = TransactionMark(TransactionState.AUTOCOMMIT)
+AUTOCOMMIT: Final = TransactionMark(TransactionState.AUTOCOMMIT)
+"""The mark of what is in no transaction but its own."""
 _watches: Final[dict[int, "_Watch"]] = {}
 
 
@@ -53,13 +54,13 @@ def mark_enqueue(alias: str = DEFAULT_DB_ALIAS) -> TransactionMark:
     """
     connection: BaseDatabaseWrapper | None = getattr(STORAGE, alias, None)
     if connection is None:
-        return _AUTOCOMMIT
+        return AUTOCOMMIT
     if not connection.in_atomic_block and (connection.autocommit or connection.connection is None):
-        return _AUTOCOMMIT
+        return AUTOCOMMIT
     blocks = connection.atomic_blocks
     watch = blocks.watch if type(blocks) is _WatchedBlocks else _watch(connection)
     if watch is None:
-        return _AUTOCOMMIT
+        return AUTOCOMMIT
     mark = TransactionMark(TransactionState.OPEN, connection.savepoint_state)
     watch.marks.append(mark)
     return mark
