@@ -14,8 +14,8 @@ from .servers import Server
 from .sides import OURS
 
 PY_SPY = "py-spy==0.4.3"
-# A second, of each thread that is not waiting.
-SAMPLES = 500
+# A second.
+SAMPLES = 250
 # Functions in each list.
 SHOWN = 30
 
@@ -31,8 +31,10 @@ def report(plan: Plan, server: Server) -> str:
     written = plan.folder / "stacks.txt"
     with running(place) as (agent, worker):
         command = [
-            *(str(py_spy), "record", "--subprocesses", "--format", "raw", "--rate", str(SAMPLES)),
-            *("--output", str(written), "--pid", str(worker.process_id)),
+            *(str(py_spy), "record", "--subprocesses", "--pid", str(worker.process_id)),
+            # Who runs Python code; and the worker is not stopped for a look at it.
+            *("--gil", "--nonblocking", "--rate", str(SAMPLES)),
+            *("--format", "raw", "--output", str(written)),
         ]
         sampler = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
