@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connections
@@ -54,6 +55,13 @@ def store_of(db):
         return store_for(using, Serves(**serves))
 
     return make
+
+
+@pytest.fixture
+async def sync_connections():
+    """Close what the thread opens in which async tests run their sync code."""
+    yield
+    await sync_to_async(connections.close_all)()
 
 
 @pytest.fixture
