@@ -19,7 +19,7 @@ from .burial import Dead
 from .config import WorkerConfig, worker_name
 from .exit_codes import DONE, MISCONFIGURED, REPLACE
 from .reports import NOTHING, Report, total
-from .signals import Insistence
+from .signals import Insistence, ignored, restore
 from .status import StatusLine, summary
 from .supervisor import LAST_BURIALS, Misconfigured
 
@@ -115,7 +115,7 @@ class Alone:
 
 @contextmanager
 def _stopped_by_signals(process: Process) -> Iterator[list[int]]:
-    """SIGTERM and SIGINT stop the process, and end it at once when they come again.
+    """SIGTERM, SIGINT and the end of a terminal stop the process; asked again, it ends at once.
 
     Gives a list in which the second signal is, once it has come.
     """
@@ -136,9 +136,9 @@ def _stopped_by_signals(process: Process) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield second
         return
-    former = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    former = {number: signal.signal(number, handle) for number in numbers if not ignored(number)}
     try:
         yield second
     finally:
-        for number, handler in former.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        restore(former)

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .exit_codes import MISCONFIGURED
@@ -83,6 +84,9 @@ def main(make: Callable[..., Process] | None = None) -> None:
     """
     stop = StopRequest()
     _take_signals(stop)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What tasks print is seen when they print it, and is not lost with a process that dies.
+        sys.stdout.reconfigure(line_buffering=True)
     supervisor = _take_standard_input()
     line = _first_line(supervisor)
     if not line:

@@ -63,7 +63,7 @@ def run_worker(
             status=status,
             make_watcher=FileWatcher if config.reload else None,
             # At the end of its terminal a worker is to end, not to go on without one.
-            handles_hangup=not is_terminal,
+            handles_hangup=not any(map(os.isatty, (0, 1, 2))),
             kill_margin=kill_margin,
         ).run()
 

@@ -3,13 +3,16 @@
 import signal
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
 # What shall not end a child before it has handlers of its own: it starts with them blocked.
-HELD_BACK = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+# By name: the module can be imported where there is no SIGHUP, to say that it does not work there.
+HELD_BACK = frozenset(
+    number for number in signal.Signals if number.name in {"SIGINT", "SIGTERM", "SIGHUP"}
+)
 
 # Signals to stop that come so soon after the first one belong to it.
 SAME_REQUEST = 0.5  # seconds
@@ -21,7 +24,7 @@ _WAKE = 0
 class Signals:
     """While open, these signals do nothing but to make `fileno` readable.
 
-    In the main thread only. A signal that is ignored already, as SIGHUP under nohup, stays ignored.
+    In the main thread only. What is `ignored` stays so.
     """
 
     def __init__(self, numbers: Iterable[signal.Signals]) -> None:
@@ -38,14 +41,12 @@ class Signals:
         # Full, it drops what comes: then there is enough to read already.
         self._former_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in self._numbers:
-            if signal.getsignal(number) is not signal.SIG_IGN or number is signal.SIGCHLD:
+            if not ignored(number):
                 self._former[number] = signal.signal(number, _nothing)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            # None: it was not Python that installed it, and Python cannot give it back.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        restore(self._former)
         signal.set_wakeup_fd(self._former_fd)
         self._reader.close()
         self._writer.close()
@@ -67,6 +68,19 @@ class Signals:
 def _nothing(_number: int, _frame: FrameType | None) -> None:
     # A handler written in Python is what makes the number come over the wakeup descriptor.
     pass
+
+
+def ignored(number: signal.Signals) -> bool:
+    """Whether who started this process wants it ignored, as SIGHUP under nohup."""
+    can_be = number.name in {"SIGHUP", "SIGINT"}
+    return can_be and signal.getsignal(number) is signal.SIG_IGN
+
+
+def restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Give these signals their former handlers back."""
+    for number, handler in handlers.items():
+        # None: it was not Python that installed it, and Python cannot give it back.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 class Insistence:

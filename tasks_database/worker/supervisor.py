@@ -8,18 +8,16 @@ import logging
 import selectors
 import signal
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable
 
-from .backoff import Backoff
 from .burial import Burials, Dead
 from .children import Child, described, guess
 from .config import WorkerConfig
 from .exit_codes import DONE, MISCONFIGURED, REPLACE
+from .reload import FileWatcher
 from .reports import NOTHING, total
 from .signals import Insistence, Signals
+from .slots import OneByOne, Slot
 from .status import StatusLine, summary
 
 logger = logging.getLogger("tasks_database.worker")
@@ -35,38 +33,6 @@ _HOPELESS = 3
 
 class Misconfigured(Exception):  # noqa: N818 - the name says what is wrong
     """No process can work with these settings."""
-
-
-class Watcher(Protocol):
-    """Tells of changes in files; see `reload.FileWatcher`."""
-
-    def watch(self, paths: Iterable[str]) -> None: ...
-    def take_change(self) -> str | None: ...
-    def close(self) -> None: ...
-
-
-@dataclass(eq=False)
-class Slot:
-    """The place of one process: the child that is there now, or when the next one starts.
-
-    start_at: monotonic seconds; None while there is a child, and when there will be none.
-    waits_for: the boot id of a child that must be buried first.
-    waits_for_change: of the code.
-    """
-
-    number: int
-    child: Child | None = None
-    start_at: float | None = 0.0
-    waits_for: str | None = None
-    waits_for_change: bool = False
-    backoff: Backoff = field(default_factory=Backoff)
-    failed_starts: int = 0
-    name_when_ready: str | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        """There is no child, and there will be none."""
-        return self.child is None and self.start_at is None and not self.waits_for_change
 
 
 class Supervisor:
@@ -88,7 +54,7 @@ class Supervisor:
         start: Callable[[int], Child],
         burials: Callable[[Callable[[], None]], Burials],
         status: StatusLine | None = None,
-        make_watcher: Callable[[Callable[[], None]], Watcher] | None = None,
+        make_watcher: Callable[[Callable[[], None]], FileWatcher] | None = None,
         handles_hangup: bool = True,
         kill_margin: float = KILL_MARGIN,
     ) -> None:
@@ -107,8 +73,7 @@ class Supervisor:
         self._insistence = Insistence()
         self._exit_code = 0
         self._misconfigured: str | None = None
-        self._to_restart: deque[Slot] = deque()
-        self._restarting: Slot | None = None
+        self._replacing = OneByOne()
         self._draw_at: float | None = None
 
     def run(self) -> int:
@@ -146,7 +111,9 @@ class Supervisor:
                 self._look_after(slot)
             if self._watcher is not None:
                 self._take_change(self._watcher)
-            self._go_on_restarting()
+            leaving = self._replacing.go_on()
+            if leaving is not None:
+                self._ask_to_stop(leaving)
             self._draw()
 
     def _leave_nothing_behind(self) -> None:
@@ -205,6 +172,7 @@ class Supervisor:
             return
         slot.child, slot.start_at = child, None
         self._selector.register(child.report_fd, selectors.EVENT_READ, child)
+        logger.debug("%s was started as process %s.", child.name, child.process.pid)
 
     def _look_after(self, slot: Slot) -> None:
         child = slot.child
@@ -223,7 +191,8 @@ class Supervisor:
             return
         if child.kill_at is not None and child.kill_at <= time.monotonic() and not child.was_killed:
             logger.error("%s did not end in time: it is killed.", child.name)
-            self._exit_code = self._exit_code or 1
+            if self._stopping:
+                self._exit_code = self._exit_code or 1
             child.kill()
 
     def _let_go(self, slot: Slot, child: Child) -> None:
@@ -284,8 +253,7 @@ class Supervisor:
             return
         if not child.is_ready:
             slot.failed_starts += 1
-            if self._restarting is slot:
-                self._give_up_restarting()
+            self._replacing.failed(slot)
             if self._config.batch and slot.failed_starts >= _HOPELESS:
                 logger.error(
                     "%s processes ended one after the other before they were ready, the last one "
@@ -314,7 +282,7 @@ class Supervisor:
         if number is signal.SIGHUP and self._handles_hangup:
             if not self._stopping:
                 logger.info("tasks_worker: SIGHUP: the processes are replaced one by one.")
-                self._to_restart = deque(self._slots)
+                self._replacing.begin(self._slots)
         elif self._insistence.is_first():
             logger.info(
                 "tasks_worker: %s: running tasks have %g s to finish; once more to end at once.",
@@ -327,12 +295,15 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stopping = True
-        self._to_restart.clear()
+        self._replacing.give_up()
         for slot in self._slots:
             slot.start_at = None
             slot.waits_for_change = False
             if slot.child is not None:
-                slot.child.stop(kill_at=time.monotonic() + self._patience)
+                self._ask_to_stop(slot.child)
+
+    def _ask_to_stop(self, child: Child) -> None:
+        child.stop(kill_at=time.monotonic() + self._patience)
 
     def _end_at_once(self, number: signal.Signals) -> None:
         logger.warning(
@@ -343,26 +314,7 @@ class Supervisor:
             if slot.child is not None:
                 slot.child.kill()
 
-    # -- restarting ------------------------------------------------------------------------
-
-    def _go_on_restarting(self) -> None:
-        """One process after the other: the next one stops when its predecessor's heir is ready."""
-        if self._restarting is not None:
-            heir = self._restarting.child
-            if heir is None or heir.is_stopping or not heir.is_ready:
-                return
-            self._restarting = None
-        if self._to_restart:
-            slot = self._to_restart.popleft()
-            if slot.child is not None and not slot.child.is_stopping:
-                self._restarting = slot
-                slot.child.stop(kill_at=time.monotonic() + self._patience)
-
-    def _give_up_restarting(self) -> None:
-        self._restarting = None
-        if self._to_restart:
-            self._to_restart.clear()
-            logger.error("A new process failed to start: the other ones are not replaced.")
+    # -- changes of the code ---------------------------------------------------------------
 
     def _wait_for_change(self, slot: Slot, child: Child) -> None:
         assert self._watcher is not None  # noqa: S101 - asked before
@@ -370,7 +322,7 @@ class Supervisor:
         slot.waits_for_change = True
         logger.error("%s could not start: it is tried again when the code changes.", child.name)
 
-    def _take_change(self, watcher: Watcher) -> None:
+    def _take_change(self, watcher: FileWatcher) -> None:
         for slot in self._slots:
             if slot.child is not None and slot.child.files:
                 watcher.watch(slot.child.files)
@@ -384,4 +336,4 @@ class Supervisor:
                 slot.waits_for_change = False
                 slot.start_at = time.monotonic()
             if slot.child is not None:
-                slot.child.stop(kill_at=time.monotonic() + self._patience)
+                self._ask_to_stop(slot.child)

@@ -246,6 +246,21 @@ def test_a_database_in_memory_is_refused(in_force):
     )
 
 
+def test_where_there_are_no_such_signals_it_can_still_be_asked(project):
+    """The command says so itself, instead of failing to be imported."""
+    said = project.run(
+        """
+        import signal
+        for name in ("SIGHUP", "SIGCHLD", "SIGKILL"):
+            delattr(signal, name)
+        from tasks_database.management.commands import tasks_worker
+        print(tasks_worker.Command.help[:18])
+        """
+    )
+
+    assert said == "Run enqueued tasks\n"
+
+
 def test_only_posix_systems_can_run_it(monkeypatch):
     monkeypatch.setattr(arguments, "os", SimpleNamespace(name="nt"))
     monkeypatch.setattr(arguments, "sys", SimpleNamespace(platform="win32"))
