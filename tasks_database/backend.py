@@ -13,7 +13,6 @@ from django.utils import timezone
 from . import runs_here
 from .engine import (
     Job,
-    PayloadError,
     Policy,
     Task,
     bind,
@@ -21,8 +20,8 @@ from .engine import (
     encode,
     encode_follow_ups,
     policy_of,
-    unique_key_of,
 )
+from .engine.calls import NO_ARGUMENTS, arguments_of, checked_key, encode_call
 from .engine.lifecycle import enqueue
 from .framework import (
     BaseTaskBackend,
@@ -30,6 +29,7 @@ from .framework import (
     InvalidTask,
     TaskResult,
     TaskResultDoesNotExist,
+    is_heard,
     task_enqueued,
 )
 from .ids import new_id, parse_id
@@ -42,7 +42,6 @@ MAX_PATH = 255
 MAX_QUEUE = 128
 MAX_KEY = 255
 _REMEMBERED_TASKS = 1_000
-_NO_ARGUMENTS = encode([[], {}], what="no arguments")
 
 
 class _KnownTask(NamedTuple):
@@ -172,7 +171,8 @@ class DatabaseBackend(BaseTaskBackend):
         job = self.store.add((made,))[0]
         result = self._result(job, known.task)
         if job is made:
-            task_enqueued.send(type(self), task_result=result)
+            if is_heard(task_enqueued):
+                task_enqueued.send(type(self), task_result=result)
             self._announce((job,))
         return result
 
@@ -183,12 +183,11 @@ class DatabaseBackend(BaseTaskBackend):
         now = timezone.now()
         made = [self._job_of_call(known, call, number, now) for number, call in enumerate(calls)]
         jobs = self.store.add(made)
-        results = []
-        for job, own in zip(jobs, made, strict=True):
-            result = self._result(job, known.task)
-            results.append(result)
-            if job is own:
-                task_enqueued.send(type(self), task_result=result)
+        results = [self._result(job, known.task) for job in jobs]
+        if is_heard(task_enqueued):
+            for job, own, result in zip(jobs, made, results, strict=True):
+                if job is own:
+                    task_enqueued.send(type(self), task_result=result)
         self._announce(jobs)
         return results
 
@@ -204,7 +203,7 @@ class DatabaseBackend(BaseTaskBackend):
 
     def _job_of_call(self, known: _KnownTask, call: Any, number: int, now: datetime) -> Job:
         __tracebackhide__ = True
-        args, kwargs = _call(call, number)
+        args, kwargs = arguments_of(call, number)
         try:
             return self._job(known, args, kwargs, now)
         except Exception as error:
@@ -224,7 +223,7 @@ class DatabaseBackend(BaseTaskBackend):
         return enqueue(
             id=new_id(),
             task_path=path,
-            payload=_encode_call(task, args, kwargs),
+            payload=encode_call(task, args, kwargs),
             now=now,
             run_after=task.run_after,
             backend=self.alias,
@@ -233,7 +232,7 @@ class DatabaseBackend(BaseTaskBackend):
             max_attempts=policy.max_attempts,
             max_rescues=policy.max_rescues,
             timeout=policy.timeout,
-            unique_key=_checked_key(path, unique_key_of(task, args, kwargs)),
+            unique_key=checked_key(task, args, kwargs),
             follow_ups=follow_ups,
         )
 
@@ -264,7 +263,7 @@ class DatabaseBackend(BaseTaskBackend):
         return self._result(job, as_enqueued(task, job))
 
     def _result(self, job: Job, task: FrameworkTask) -> TaskResult:
-        if job.payload == _NO_ARGUMENTS:
+        if job.payload == NO_ARGUMENTS:
             return result_of(job, task, ([], {}))
         try:
             args, kwargs = decode(job.payload)
@@ -309,44 +308,3 @@ def _check_reach(run_after: datetime) -> None:
         run_after - timedelta(days=1), run_after + timedelta(days=1)
     except OverflowError:
         raise InvalidTask(f"run_after is {run_after}, which cannot be stored.") from None
-
-
-def _call(call: Any, number: int) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """The arguments of one of the calls of enqueue_many()."""
-    __tracebackhide__ = True
-    if isinstance(call, Mapping):
-        return (), call
-    if isinstance(call, list | tuple):
-        if len(call) == 2 and isinstance(call[0], list | tuple) and isinstance(call[1], Mapping):
-            return call[0], call[1]
-        return call, {}
-    raise TypeError(
-        f"Call {number} of enqueue_many() is {call!r}. It takes a tuple or list of arguments, such "
-        "as (7,), a dict of keyword arguments, or the pair of both."
-    )
-
-
-def _checked_key(path: str, key: str | None) -> str | None:
-    if key is not None and len(key) > MAX_KEY:
-        raise ValueError(
-            f"The unique_key of {path} has {len(key)} characters; {MAX_KEY} can be stored. "
-            "Use a digest of it."
-        )
-    return key
-
-
-def _encode_call(task: FrameworkTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """The payload; PayloadError names what JSON cannot carry by its parameter."""
-    __tracebackhide__ = True
-    if not args and not kwargs:
-        return _NO_ARGUMENTS  # Nothing in it to check.
-    call_args, call_kwargs = list(args), dict(kwargs)
-    try:
-        return encode([call_args, call_kwargs], what="the arguments")
-    except PayloadError as error:
-        problem = error.with_traceback(None)
-    # Again, one by one, for a path that begins with the parameter.
-    bound = bind(task.func, args, kwargs, takes_context=task.takes_context, path=task.module_path)
-    for name, value in bound.items():
-        encode(value, what=f"{task.module_path}(): {name}")
-    raise problem

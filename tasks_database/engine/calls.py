@@ -9,7 +9,7 @@ from typing import Any
 from .binding import bind, call_signature
 from .follow_ups import MAX_KEY
 from .framework import FrameworkTask
-from .payload import PayloadError, encode
+from .payload import PayloadError, encode, encode_plain
 from .tasks import unique_key_of
 
 # The payload of a call without arguments: what many tasks are enqueued with.
@@ -22,6 +22,9 @@ def encode_call(task: FrameworkTask, args: Sequence[Any], kwargs: Mapping[str, A
     if not args and not kwargs:
         return NO_ARGUMENTS  # Nothing in it to check.
     call_args, call_kwargs = list(args), dict(kwargs)
+    plain = encode_plain(call_args, call_kwargs)
+    if plain is not None:
+        return plain
     try:
         return encode([call_args, call_kwargs], what="the arguments")
     except PayloadError as error:

@@ -59,6 +59,21 @@ def _encode(value: Any, what: str) -> str:
     return text
 
 
+def encode_plain(args: list[Any], kwargs: dict[str, Any]) -> str | None:
+    """The same for a call whose arguments are plain texts and numbers, as most are; else None.
+
+    Such values are what they were after JSON by their kind alone: nothing needs to be decoded.
+    """
+    if not (_PLAIN.issuperset(map(type, args)) and _PLAIN.issuperset(map(type, kwargs.values()))):
+        return None
+    try:
+        text = _dumps([args, kwargs])
+        text.encode()  # refuses lone surrogates
+    except ValueError:
+        return None
+    return None if "\\u0000" in text else text
+
+
 def decode(text: str) -> Any:
     """The value that `encode` was given."""
     return None if text == "null" else _loads(text)
@@ -92,6 +107,7 @@ def _survives(value: Any, decoded: Any) -> bool:
     return bool(value == decoded)
 
 
+_PLAIN = frozenset({str, int, bool, type(None)})
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 # By class name, looked up along the MRO: most of these are not imported here, and a subclass

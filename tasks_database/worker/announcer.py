@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from tasks_database.engine import Job
+from tasks_database.engine import Job, JobStatus
 from tasks_database.engine.worker import Outcome, Raised
-from tasks_database.framework import TaskResult, task_enqueued, task_finished
+from tasks_database.framework import TaskResult, is_heard, task_enqueued, task_finished
 from tasks_database.results import update_result
 
 from .bodies import body_of
@@ -39,7 +39,13 @@ class Announcer:
 
     def ended(self, attempts: Sequence[Ended]) -> None:
         """These attempts are stored. Those that are final are announced."""
-        final = [ended for ended in attempts if ended.job.status.is_final]
+        all_heard = is_heard(task_finished)
+        final = [
+            ended
+            for ended in attempts
+            if ended.job.status.is_final
+            and (all_heard or ended.job.status is not JobStatus.SUCCESSFUL)
+        ]
         if final:
             self._news.put(lambda: self._each(self._send_finished, final))
 

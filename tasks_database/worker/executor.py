@@ -12,7 +12,7 @@ from django.db import connections
 from tasks_database import runs_here
 from tasks_database.engine import Job
 from tasks_database.engine.worker import Outcome, Raised, Returned
-from tasks_database.framework import task_backends, task_started
+from tasks_database.framework import is_heard, task_backends, task_started
 
 from .bodies import Body, body_of, raised, run_async, run_sync
 from .connections import after_task, before_task
@@ -113,11 +113,13 @@ class Executor:
         return None if deadline is not None and deadline.given_up else outcome
 
     def _started(self, body: Body) -> None:
-        task_started.send(sender=self._sender, task_result=body.result)
+        if is_heard(task_started):
+            task_started.send(sender=self._sender, task_result=body.result)
 
     async def _astarted(self, body: Body) -> None:
         # Its receivers may use the database: those that are not async run in a thread.
-        await task_started.asend(sender=self._sender, task_result=body.result)
+        if is_heard(task_started):
+            await task_started.asend(sender=self._sender, task_result=body.result)
 
     def _give_up(self, deadline: Deadline) -> None:
         """A body is deaf to its deadline: record that, and have the process replaced."""
