@@ -126,6 +126,11 @@ def rank_of(priority: int, ready_since: datetime) -> int:
     return (_HIGHEST - priority << _RANK_BITS) + (ready_since - _EPOCH) // _MICROSECOND
 
 
+def rank_sql(ready_since: datetime) -> tuple[str, int]:
+    """SQL of `rank_of` for the priority of each row, and its parameter."""
+    return f"({_HIGHEST} - priority) * {1 << _RANK_BITS} + %s", rank_of(_HIGHEST, ready_since)
+
+
 def ready_since_of(rank: int, *, aware: bool) -> datetime:
     """The time that `rank_of` was given."""
     moment = _EPOCH + timedelta(microseconds=rank & (1 << _RANK_BITS) - 1)

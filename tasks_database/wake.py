@@ -23,22 +23,27 @@ CHANNEL = "tasks_database"
 _DEBOUNCE = 0.02  # seconds
 
 _lock = threading.Lock()
-_last: dict[str, float] = {}
+_last: dict[tuple[str, str], float] = {}
 
 
 def announce(store: "ORMStore", jobs: Sequence[Job]) -> None:
     """Wake a worker for these new jobs, once the caller's transaction has committed."""
+    # Workers look for the next due time by themselves.
+    if any(job.status is JobStatus.READY for job in jobs):
+        hint(store)
+
+
+def hint(store: "ORMStore") -> None:
+    """Wake a worker of the store's backend alias, once the caller's transaction has committed."""
     if store.connection.vendor != "postgresql":
         return
-    if not any(job.status is JobStatus.READY for job in jobs):
-        return  # Workers look for the next due time by themselves.
     transaction.on_commit(partial(_notify, store), using=store.using, robust=True)
 
 
 def _notify(store: "ORMStore") -> None:
-    now = time.monotonic()
+    now, key = time.monotonic(), (store.using, store.serves.backend)
     with _lock:
-        if now - _last.get(store.using, -1.0) < _DEBOUNCE:
+        if now - _last.get(key, -1.0) < _DEBOUNCE:
             return
-        _last[store.using] = now
+        _last[key] = now
     store.fetch("SELECT pg_notify(%s, %s)", [CHANNEL, store.serves.backend])

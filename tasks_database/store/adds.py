@@ -41,6 +41,22 @@ class Adds(Connected):
         )
         return self.jobs_of(rows)[0] if rows else None
 
+    @contended
+    def set_rows(self, job_ids: Sequence[str], changes: str, params: Sequence[Any]) -> int:
+        """Change the rows of these jobs, at most GROUP; ``changes`` is SQL. How many there were."""
+        return self.change(
+            f"UPDATE {TABLE} SET {changes} WHERE id IN {self.ids(len(job_ids))}",
+            [*params, *map(self.id_in, job_ids)],
+        )
+
+    @contended
+    def delete_ended(self, job_ids: Sequence[str]) -> int:
+        """Delete those of these jobs, at most GROUP, that have ended; how many there were."""
+        return self.change(
+            f"DELETE FROM {TABLE} WHERE id IN {self.ids(len(job_ids))} AND finished_at IS NOT NULL",
+            [self.id_in(job_id) for job_id in job_ids],
+        )
+
     def _add_one(self, job: Job) -> Job:
         self._insert((job,))
         return job
@@ -79,7 +95,7 @@ class Adds(Connected):
     def _insert_sql(self, count: int = 1) -> str:
         values = ", ".join([self.id_placeholder] + ["%s"] * (len(NEW_COLUMNS) - 1))
         many = ", ".join([f"({values})"] * count)
-        return f"INSERT INTO {TABLE} ({', '.join(NEW_COLUMNS)}) VALUES {many}"
+        return f"INSERT INTO {TABLE} ({', '.join(map(self.quote, NEW_COLUMNS))}) VALUES {many}"
 
     def _insert_many(self, rows: list[tuple[Any, ...]]) -> None:
         with self.atomic(), self.connection.cursor() as cursor:

@@ -211,7 +211,7 @@ class Claims(Adds):
             params.append(queue_name)
         sql = (
             f"FROM {TABLE} WHERE status = '{status}' AND backend = %s{condition}{self._NOT_PAUSED}"
-            " ORDER BY rank, id LIMIT %s"
+            f" ORDER BY {TABLE}.rank, id LIMIT %s"
         )
         return sql, params
 

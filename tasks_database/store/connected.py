@@ -41,12 +41,16 @@ class Connected:
     def __init__(self, using: str, serves: Serves | None = None) -> None:
         self.using = using
         self.serves = serves or Serves()
-        self.columns = ", ".join([self.id_column, *COLUMNS[1:]])
+        self.columns = ", ".join([self.id_column, *map(self.quote, COLUMNS[1:])])
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
         """The connection of this thread."""
         return connections[self.using]
+
+    def quote(self, name: str) -> str:
+        """A column's name: rank is a reserved word of MySQL, as is key."""
+        return self.connection.ops.quote_name(name)
 
     def atomic(self) -> AbstractContextManager[Any]:
         """A transaction, or a savepoint in one that is open."""

@@ -254,8 +254,7 @@ class Limits:
 
     @property
     def _key(self) -> str:
-        # A reserved word of MySQL.
-        return self._store.connection.ops.quote_name("key")
+        return self._store.quote("key")
 
     def _adapted(self, moment: datetime | None) -> Any:
         return None if moment is None else self._store.adapt(moment)

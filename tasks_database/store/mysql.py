@@ -135,7 +135,7 @@ class MySQLStore(ORMStore):
         changes += [f"{TABLE}.{name} = {value}" for name, value in fixed.items()]
         key = "char(36)" if self._is_native else "char(32)"
         described = ", ".join(
-            f"{name} {_TYPES[name]} PATH '$[{place}]'"
+            f"{self.quote(name)} {_TYPES[name]} PATH '$[{place}]'"
             for place, name in enumerate(columns, start=1)
         )
         document = json.dumps(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate
 
 from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 # SQLite waits for its busy timeout itself, before each of these.
 ATTEMPTS = 10
@@ -29,25 +30,29 @@ def is_contention(error: BaseException) -> bool:
     return "database is locked" in str(cause) or "database table is locked" in str(cause)
 
 
-def contended[**P, T](
-    method: Callable[Concatenate[Any, P], T],
-) -> Callable[Concatenate[Any, P], T]:
-    """Repeat a method of a store that lost against another transaction.
+def repeat[T](connection: BaseDatabaseWrapper, attempt: Callable[[], T]) -> T:
+    """What ``attempt`` returns, which is called again when it lost against another transaction.
 
     Not in a transaction of somebody else's: that is broken then, and only its owner can repeat it.
     """
+    for number in range(ATTEMPTS - 1):
+        try:
+            return attempt()
+        except OperationalError as error:
+            if connection.in_atomic_block or not is_contention(error):
+                raise
+        longest = min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE)
+        time.sleep(longest * (0.5 + random.random() / 2))  # noqa: S311 - to part rivals
+    return attempt()
+
+
+def contended[**P, T](
+    method: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], T]:
+    """`repeat` for a method of an object with a connection."""
 
     @functools.wraps(method)
     def repeated(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        connection = self.connection
-        for attempt in range(ATTEMPTS - 1):
-            try:
-                return method(self, *args, **kwargs)
-            except OperationalError as error:
-                if connection.in_atomic_block or not is_contention(error):
-                    raise
-            longest = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
-            time.sleep(longest * (0.5 + random.random() / 2))  # noqa: S311 - to part rivals
-        return method(self, *args, **kwargs)
+        return repeat(self.connection, functools.partial(method, self, *args, **kwargs))
 
     return repeated

@@ -16,6 +16,7 @@ from django.db import DatabaseError, connections
 from tasks_database.backend import DatabaseBackend
 from tasks_database.engine import Prefetch, Worker
 from tasks_database.framework import task_backends
+from tasks_database.pruning import Pruner
 from tasks_database.schedules import Schedules, defined_schedules
 from tasks_database.serving import serves_of
 from tasks_database.store import ORMStore, WorkerInfo, store_for
@@ -229,14 +230,7 @@ class _Reporter:
 
 def _chores(backend: DatabaseBackend, store: ORMStore) -> Callable[[datetime], float]:
     """What is done now and then between claims; it says in how many seconds to come again."""
-    from tasks_database.operations import prune_some
-
-    retention = backend.parsed.retention
-
-    def prune(now: datetime) -> float:
-        return prune_some(store, retention, now=now)
-
-    return prune
+    return Pruner(store, backend.parsed.retention).chore
 
 
 def _spare_unheard_logs() -> None:
