@@ -35,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "--quick measures too little to be worth keeping: "
             "leave out --quick, or leave out --write."
         )
+    if options.suite == "database" and options.write and database.is_partial(options):
+        parser.error(
+            "The table on the page is whole: "
+            "leave out --only, --rivals and --profile, or leave out --write."
+        )
 
     if options.suite == "recording":
         text = recording.report(quick=options.quick, tell=_tell)

@@ -155,6 +155,17 @@ def test_what_a_quick_run_measures_is_not_written():
     )
 
 
+@pytest.mark.parametrize("part", [["--only", "limit"], ["--rivals", "dj-queue"], ["--profile"]])
+def test_a_part_of_the_database_suite_is_not_written(part):
+    finished = run_benchmarks("database", "--write", *part)
+
+    assert finished.returncode == 2
+    assert (
+        "The table on the page is whole: "
+        "leave out --only, --rivals and --profile, or leave out --write." in finished.stderr
+    )
+
+
 def test_writing_replaces_only_what_stands_between_the_markers(tmp_path):
     from benchmarks import table
 

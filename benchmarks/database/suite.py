@@ -69,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def is_partial(options: argparse.Namespace) -> bool:
+    """Whether some rows of the table will not be measured."""
+    return bool(options.only or options.profile or len(set(options.rivals)) < len(RIVALS))
+
+
 def report(options: argparse.Namespace, *, tell: Tell) -> str:
     """Measure what the options ask for; the table."""
     with _plan(options, tell=tell) as plan:
