@@ -11,7 +11,7 @@ from benchmarks.table import Row, row
 
 from .plan import Plan
 from .running import Place, running
-from .servers import Redis, Server
+from .servers import REDIS, Server
 from .sides import (
     BACKENDS,
     DJANGO_TASKS_DB,
@@ -136,7 +136,7 @@ def _measure(
 
     def sample(side: Side) -> float:
         # Dramatiq takes part in what is measured on a database, but has its own place.
-        where = Redis() if side is DRAMATIQ else server
+        where = REDIS if side is DRAMATIQ else server
         place = plan.databases.fresh(plan.place(side, where, connections))
         rate = drain(place, task=task, count=count)
         plan.tell(f"  {what}: {side.title}: {rate:,.0f} tasks/s")

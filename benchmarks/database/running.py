@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from . import environments, processes
-from .servers import PREFIX, Redis, Server
+from .servers import PREFIX, REDIS, Server
 from .sides import Connections, Side
 
 PROJECT = Path(__file__).resolve().parent / "project"
@@ -52,7 +52,7 @@ class Place:
             ),
             "BENCHMARKS_SQL": json.dumps(asdict(self.side.sql) if self.side.sql else None),
             "BENCHMARKS_MARKS": str(marks),
-            "BENCHMARKS_REDIS": Redis.url,
+            "BENCHMARKS_REDIS": REDIS.url,
             "BENCHMARKS_REDIS_NAMESPACE": PREFIX,
         }
 

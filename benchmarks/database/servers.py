@@ -227,33 +227,41 @@ class SQLite:
 
 
 class Redis:
-    """Where dramatiq's messages are, under a prefix of ours; whoever enqueues clears it first."""
+    """Where dramatiq's messages are, all with the prefix of ours."""
 
     name = "redis"
     title = "Redis"
     url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
     def version(self) -> str:
-        # Its client is in the environment of dramatiq only; INFO can be asked for by anybody.
-        address = urlsplit(self.url)
-        where = (address.hostname or "127.0.0.1", address.port or 6379)
-        with socket.create_connection(where) as connection:
-            connection.sendall(b"INFO server\r\n")
-            answer = connection.recv(4_096).decode()
-        (version, *_) = answer.partition("redis_version:")[2].split() or ["of an unknown version"]
+        (version, *_) = self._ask("INFO server").partition("redis_version:")[2].split() or ["?"]
         return f"{self.title} {version}"
 
     def create(self, name: str) -> None:
-        """Nothing: the agent deletes what has its prefix."""
+        """Nothing: the agent deletes what has the prefix."""
 
     def copy(self, source: str, name: str) -> None:
         """Nothing: a queue that all of its tasks succeeded in is as good as fresh."""
 
-    def drop(self, name: str) -> None:
-        """Nothing: Redis forgets what was acknowledged."""
+    def drop(self, name: str) -> None:  # noqa: ARG002
+        deleting = "for _, key in ipairs(redis.call('keys', ARGV[1])) do redis.call('del', key) end"
+        self._ask(f'EVAL "{deleting}" 0 {PREFIX}*')
 
     def settings(self, name: str, side: Side, connections: Connections) -> dict[str, Any]:  # noqa: ARG002
         return {}
 
     def process_ids(self) -> set[int]:
         return processes.named("redis-server")
+
+    def _ask(self, command: str) -> str:
+        """The beginning of the answer. Redis's client is in the environment of dramatiq only."""
+        address = urlsplit(self.url)
+        where = (address.hostname or "127.0.0.1", address.port or 6379)
+        with socket.create_connection(where) as connection:
+            connection.sendall(f"SELECT {address.path.strip('/') or 0}\r\n".encode())
+            connection.recv(64)
+            connection.sendall(f"{command}\r\n".encode())
+            return connection.recv(4_096).decode()
+
+
+REDIS = Redis()

@@ -12,7 +12,7 @@ from benchmarks import table
 from . import drains, enqueueing, history, latency, limit, profiling
 from .plan import QUICK, Plan, Sizes
 from .running import Databases
-from .servers import MariaDB, PostgreSQL, Redis, Server, SQLite
+from .servers import REDIS, MariaDB, PostgreSQL, Server, SQLite
 from .sides import DRAMATIQ, RIVALS
 
 type Tell = Callable[[str], None]
@@ -82,7 +82,7 @@ def report(options: argparse.Namespace, *, tell: Tell) -> str:
             *(server.version() for server in plan.servers.values()),
         ]
         if DRAMATIQ.name in plan.rivals:
-            versions.append(Redis().version())
+            versions.append(REDIS.version())
         return table.report(_rows(plan, options.only or SECTIONS, tell=tell), versions=versions)
 
 
