@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -37,6 +37,9 @@ from .options import Options, parse_options
 from .resolve import UnknownTask, resolve
 from .results import result_of
 from .store import ORMStore, Serves, store_for
+
+if TYPE_CHECKING:
+    from .operations import Cancellation, Which
 
 MAX_PATH = 255
 MAX_QUEUE = 128
@@ -284,6 +287,51 @@ class DatabaseBackend(BaseTaskBackend):
             # must be readable for that.
             args, kwargs = [], {}
         return result_of(job, task, (args, kwargs))
+
+    # -- operations: see those of the module ------------------------------------------------
+
+    def pause(self, queue_name: str) -> bool:
+        """Let no worker start another task of this queue; False when it is paused already."""
+        from .operations import pause_queue
+
+        return pause_queue(queue_name, backend=self)
+
+    def resume(self, queue_name: str) -> bool:
+        """Let workers go on with this queue; False when it was not paused."""
+        from .operations import resume_queue
+
+        return resume_queue(queue_name, backend=self)
+
+    def paused(self) -> list[str]:
+        """The names of the queues that are paused."""
+        from .operations import paused_queues
+
+        return paused_queues(backend=self)
+
+    def cancel(self, result: Any) -> "Cancellation":
+        """Cancel a task that waits, by its result or the id of that; true when it was.
+
+        Raises TaskResultDoesNotExist.
+        """
+        from .operations import cancel
+
+        return cancel(result, backend=self)
+
+    async def acancel(self, result: Any) -> "Cancellation":
+        """See cancel()."""
+        return await sync_to_async(self.cancel, thread_sensitive=True)(result)
+
+    def retry_failed(self, **which: "Unpack[Which]") -> int:
+        """Let failed tasks run again; see `operations.retry_failed`."""
+        from .operations import retry_failed
+
+        return retry_failed(backend=self, **which)
+
+    def discard_failed(self, **which: "Unpack[Which]") -> int:
+        """Delete failed tasks; see `operations.discard_failed`."""
+        from .operations import discard_failed
+
+        return discard_failed(backend=self, **which)
 
     # -- system checks ---------------------------------------------------------------------
 

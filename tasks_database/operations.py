@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Cancellation",
     "Pruned",
+    "Which",
     "backend_of",
     "cancel",
+    "count_failed",
     "discard_failed",
     "pause_queue",
     "paused_queues",
@@ -202,7 +204,7 @@ def _id_of(result: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Which failed tasks are meant: those that all of this holds for. See `retry_failed`."""
+    """Which failed tasks are meant; see `Which`."""
 
     ids: Iterable[Any] | None = None
     task: Any = None
@@ -246,42 +248,36 @@ class Failed:
         return rows.filter(status__in=statuses, **conditions), bool(conditions)
 
 
-def retry_failed(
-    *,
-    ids: Iterable[Any] | None = None,
-    task: Any = None,
-    queue_name: str | None = None,
-    older_than: timedelta | None = None,
-    younger_than: timedelta | None = None,
-    everything: bool = False,
-    cancelled: bool = False,
-    backend: Backend = DEFAULT_TASK_BACKEND_ALIAS,
-) -> int:
-    """Let failed tasks run again, with all their attempts before them; how many there were.
-
-    Those that all given conditions hold for, in batches that are committed one by one, unless the
-    caller has a transaction.
+class Which(TypedDict, total=False):
+    """Which failed tasks are meant: those that all of this holds for.
 
     ids: results, or their ids.
     task: a Task, or its path, also one that is no more in this code.
+    queue_name: the name of a queue.
     older_than, younger_than: by when they failed.
     everything: all that failed; needed when nothing else is said.
     cancelled: cancelled ones, too.
+    """
 
-    Errors of earlier attempts stay, as do ids: a result that somebody has shows the new attempt.
+    ids: Iterable[Any] | None
+    task: Any
+    queue_name: str | None
+    older_than: timedelta | None
+    younger_than: timedelta | None
+    everything: bool
+    cancelled: bool
+
+
+def retry_failed(*, backend: Backend = DEFAULT_TASK_BACKEND_ALIAS, **which: Unpack[Which]) -> int:
+    """Let failed tasks run again, with all their attempts before them; how many there were.
+
+    ``which``: see `Which`. In batches that are committed one by one, unless the caller has a
+    transaction. Errors of earlier attempts stay, as do ids: a result that somebody has shows the
+    new attempt.
+
     Raises ValueError when nothing is said, and for what is no id.
     """
-    failed = Failed(
-        ids=ids,
-        task=task,
-        queue_name=queue_name,
-        older_than=older_than,
-        younger_than=younger_than,
-        everything=everything,
-        cancelled=cancelled,
-    )
-    store = backend_of(backend).store
-    now = timezone.now()
+    failed, store, now = Failed(**which), backend_of(backend).store, timezone.now()
     rank, param = rank_sql(now)
     changes = (
         f"status = 'READY', {store.quote('rank')} = {rank}, due = NULL, finished_at = NULL, "
@@ -297,29 +293,17 @@ def retry_failed(
     return count
 
 
-def discard_failed(
-    *,
-    ids: Iterable[Any] | None = None,
-    task: Any = None,
-    queue_name: str | None = None,
-    older_than: timedelta | None = None,
-    younger_than: timedelta | None = None,
-    everything: bool = False,
-    cancelled: bool = False,
-    backend: Backend = DEFAULT_TASK_BACKEND_ALIAS,
-) -> int:
+def discard_failed(*, backend: Backend = DEFAULT_TASK_BACKEND_ALIAS, **which: Unpack[Which]) -> int:
     """Delete failed tasks, with their results; how many there were. See `retry_failed`."""
-    failed = Failed(
-        ids=ids,
-        task=task,
-        queue_name=queue_name,
-        older_than=older_than,
-        younger_than=younger_than,
-        everything=everything,
-        cancelled=cancelled,
-    )
     store = backend_of(backend).store
-    return _in_batches(store, failed, store.delete_ended, now=timezone.now())
+    return _in_batches(store, Failed(**which), store.delete_ended, now=timezone.now())
+
+
+def count_failed(*, backend: Backend = DEFAULT_TASK_BACKEND_ALIAS, **which: Unpack[Which]) -> int:
+    """How many tasks `retry_failed` or `discard_failed` would change."""
+    store = backend_of(backend).store
+    parts = Failed(**which).parts(store, now=timezone.now())
+    return sum(rows.count() for rows in parts)
 
 
 def _in_batches(

@@ -123,6 +123,17 @@ class Claims(Adds):
         return []
 
     def _claim(self, worker_id: str, limit: int) -> list[Job]:
+        jobs = self._claim_in_turn(worker_id, limit)
+        if not jobs:
+            # It was called because something is ready: it may be of a queue that is paused now,
+            # or is no more.
+            paused = self._paused
+            self.learn_paused()
+            if paused - self._paused:
+                jobs = self._claim_in_turn(worker_id, limit)
+        return jobs
+
+    def _claim_in_turn(self, worker_id: str, limit: int) -> list[Job]:
         jobs: list[Job] = []
         for name in self._queues_to_claim_from():
             if len(jobs) >= limit:
@@ -133,9 +144,6 @@ class Claims(Adds):
                 if not jobs or self.connection.in_atomic_block:
                     raise
                 break  # Those of the queues before are this worker's already.
-        if not jobs:
-            # It was called because something is ready: it may be of a queue that is paused.
-            self.learn_paused()
         return jobs
 
     def _queues_to_claim_from(self) -> Sequence[str | None]:
