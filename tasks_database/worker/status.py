@@ -88,9 +88,12 @@ def _activity(report: Report | None) -> str:
     return f"running {report.running}: {shown}" if shown else f"running {report.running}"
 
 
-def summary(ever: Report, seconds: float) -> str:
-    """How many of each, in how long."""
-    parts = [f"{ever.done:,} done"]
+def summary(ever: Report, seconds: float, *, at_least: bool = False) -> str:
+    """How many of each, in how long.
+
+    at_least: what a process did last is not known, as it was killed before it could tell.
+    """
+    parts = [f"{'at least ' if at_least else ''}{ever.done:,} done"]
     parts += [f"{ever.failed:,} failed"] if ever.failed else []
     parts += [f"{ever.retried:,} retried"] if ever.retried else []
     return f"{', '.join(parts)} in {_span(seconds)}"

@@ -68,6 +68,7 @@ class Supervisor:
         self._patience = config.shutdown_timeout + kill_margin
         self._slots = [Slot(number) for number in range(1, config.processes + 1)]
         self._gone = NOTHING
+        self._missed_some = False
         self._said_ready = False
         self._stopping = False
         self._insistence = Insistence()
@@ -93,7 +94,8 @@ class Supervisor:
                 self._leave_nothing_behind()
         if self._misconfigured is not None:
             raise Misconfigured(self._misconfigured)
-        logger.info("tasks_worker: %s", summary(self._gone, time.monotonic() - began))
+        seconds = time.monotonic() - began
+        logger.info("tasks_worker: %s", summary(self._gone, seconds, at_least=self._missed_some))
         return self._exit_code
 
     def _loop(self) -> None:
@@ -216,6 +218,7 @@ class Supervisor:
     def _ended(self, slot: Slot, child: Child, code: int) -> None:
         """Decide what comes after this child."""
         if code not in {DONE, MISCONFIGURED}:
+            self._missed_some |= code != REPLACE
             self._bury(child, described(code))
             if self._config.batch:
                 # Its successor shall see what is given back, or would find nothing to do.

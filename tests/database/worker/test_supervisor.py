@@ -144,6 +144,7 @@ def test_a_killed_process_is_buried_at_once_and_replaced(project):
     assert project.registered() == {}
     # Nor is its lock file left.
     assert not list(project.path.glob("*.lock"))
+    assert "tasks_worker: at least " in worker.lines[-1]
 
 
 def test_the_others_go_on_while_a_process_is_replaced(project):

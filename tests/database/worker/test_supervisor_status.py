@@ -85,6 +85,10 @@ def test_the_summary_says_how_long_it_took(seconds, shown):
     assert summary(Report(done=1204, failed=3), seconds) == f"1,204 done, 3 failed in {shown}"
 
 
+def test_the_summary_says_when_a_killed_process_could_not_tell_all():
+    assert summary(Report(done=7), 1, at_least=True) == "at least 7 done in 1.0 s"
+
+
 def test_reports_add_up():
     assert total((SENDING, NOTHING, SENDING)).done == 2408
 
