@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage
 from django.db import router
@@ -135,6 +136,9 @@ class DatabaseBackend(BaseTaskBackend):
 
     def _check_follow_up(self, name: str, task: FrameworkTask) -> None:
         """It is enqueued by the worker of this alias, in its transaction."""
+        if not apps.ready:
+            # Routers and models cannot be asked yet. A system check asks, and the first enqueue.
+            return
         backend: object = self if task.backend == self.alias else task.get_backend()
         backend = getattr(backend, "stands_for", backend)  # Of one that records in tests.
         if isinstance(backend, DatabaseBackend) and backend.database == self.database:

@@ -30,6 +30,8 @@ type UniqueKey = str | Callable[..., str]
 scheduled_tasks: dict[str, "Task"] = {}
 # Those with max_concurrency or rate, for the same reason.
 limited_tasks: dict[str, "Task"] = {}
+# Those with hooks or a chain, for system checks.
+hooked_tasks: dict[str, "Task"] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Task(FrameworkTask):
             scheduled_tasks.setdefault(self.module_path, self)
         if self.max_concurrency is not None or self.rate is not None:
             limited_tasks.setdefault(self.module_path, self)
+        if self.on_success is not None or self.on_failure is not None or self.chain:
+            hooked_tasks.setdefault(self.module_path, self)
 
     def _validate_options(self) -> None:
         if self.unique_key is not None and not isinstance(self.unique_key, str):
