@@ -8,6 +8,7 @@ program has the database locked, is not taken for dead.
 import os
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 try:
     import fcntl
@@ -25,6 +26,7 @@ class LifeLock:
     def __init__(self, store: ORMStore, worker_id: str) -> None:
         self._path = lock_path(store, worker_id)
         self._file: IO[Any] | None = None
+        _locks.add(self)
 
     def take(self) -> None:
         if self._path is None or fcntl is None:
@@ -39,8 +41,26 @@ class LifeLock:
     def give_up(self) -> None:
         if self._file is not None and self._path is not None:
             self._path.unlink(missing_ok=True)
+            self.drop()
+
+    def drop(self) -> None:
+        """Close the file and no more: whoever else has it open keeps the lock."""
+        if self._file is not None:
             self._file.close()
             self._file = None
+
+
+_locks: WeakSet[LifeLock] = WeakSet()
+
+
+def _drop_all() -> None:
+    for lock in list(_locks):
+        lock.drop()
+
+
+if hasattr(os, "register_at_fork"):
+    # A copy of this process, as multiprocessing makes by fork, may outlive it: with the lock, too.
+    os.register_at_fork(after_in_child=_drop_all)
 
 
 def lock_path(store: ORMStore, worker_id: str) -> Path | None:
