@@ -15,6 +15,8 @@ from .engine.schedule_options import parse_schedules
 from .engine.schedules import Schedule
 from .engine.worker import DEFAULT_LEASE
 
+DEFAULT_TIMEOUT_GRACE = timedelta(seconds=5)
+
 type Acknowledge = Literal["group", "each"]
 
 NAMES = (
@@ -25,6 +27,7 @@ NAMES = (
     "mask",
     "retention",
     "schedules",
+    "timeout_grace",
     "transactional",
 )
 _LIMIT_HINT = 'Write {"mail": {"max_concurrency": 5, "rate": "10/s"}}, or one of the two.'
@@ -57,6 +60,8 @@ class Options:
     before its thread takes another, so that a crash repeats no more than one task a thread.
     lease: how long a worker that was not heard of keeps its tasks; at least 10 seconds.
     retention: how long finished tasks are kept.
+    timeout_grace: how long a task may take to end that ran into its timeout; then it is given up,
+    and its worker process is replaced.
     schedules: the recurring tasks, by name.
     queue_limits: the limits of queues, by queue name.
     """
@@ -65,6 +70,7 @@ class Options:
     acknowledge: Acknowledge = "group"
     lease: timedelta = DEFAULT_LEASE
     retention: Retention = field(default_factory=Retention)
+    timeout_grace: timedelta = DEFAULT_TIMEOUT_GRACE
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     queue_limits: Mapping[str, Limit] = field(default_factory=dict)
 
@@ -82,6 +88,7 @@ def parse_options(alias: str, options: Mapping[str, Any]) -> tuple[Options, list
         "acknowledge": _acknowledge,
         "lease": _lease,
         "retention": _retention,
+        "timeout_grace": lambda value: _duration("timeout_grace", value),
         "database": _database,
     }
     for name, parse in parsers.items():

@@ -15,8 +15,8 @@ from tasks_database.framework import FrameworkTask, TaskContext, TaskResult
 from tasks_database.resolve import UnknownTask, resolve
 from tasks_database.results import result_of
 
-from .connections import is_infrastructure_failure
 from .deadlines import Deadline
+from .outages import is_infrastructure_failure
 
 
 class CorruptTask(ValueError):  # noqa: N818 - the name says what is wrong
@@ -105,8 +105,8 @@ def run_sync(body: Body, deadline: Deadline | None, started: Callable[[Body], No
     except BaseException as exception:  # noqa: BLE001 - SystemExit in a body is a failure, too
         if deadline is not None:
             deadline.end()  # The exception may have come while it ended the first time.
-            if deadline.fired and isinstance(exception, TaskTimeout):
-                exception.args = deadline.error.args
+            if deadline.fired:
+                return raised(_timeout_of(exception, deadline))
         return raised(exception)
 
 
@@ -133,6 +133,18 @@ async def run_async(body: Body, started: Callable[[Body], Awaitable[None]]) -> O
         return await sync_to_async(raised)(exception)
 
 
+def _timeout_of(exception: BaseException, deadline: Deadline) -> BaseException:
+    """What to record of a body that was told to stop, and raised this."""
+    if isinstance(exception, TaskTimeout):
+        exception.args = deadline.error.args
+    elif is_infrastructure_failure(exception):
+        # The database's driver was interrupted, and says that it lost the connection.
+        error = deadline.error
+        error.__cause__ = exception
+        return error
+    return exception
+
+
 def _returned(job: Job, value: object) -> Returned:
     return Returned(
         "null" if value is None else encode(value, what=f"the return value of {job.task_path}")
@@ -145,6 +157,10 @@ def raised(exception: BaseException) -> Outcome:
     traceback = exception.__traceback__
     if traceback is not None and traceback.tb_next is not None:
         exception.__traceback__ = traceback.tb_next
-    if isinstance(exception, Exception) and is_infrastructure_failure(exception):
+    if (
+        isinstance(exception, Exception)
+        and not isinstance(exception, TaskTimeout)
+        and is_infrastructure_failure(exception)
+    ):
         return Lost(exception, task_error(exception))
     return Raised(exception, task_error(exception))

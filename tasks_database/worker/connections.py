@@ -4,7 +4,8 @@ import threading
 import time
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, reset_queries
+from django.db import connections, reset_queries
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .logs import logger
 
@@ -21,11 +22,39 @@ def keep_connections() -> None:
     """For a process of its own: let connections outlive tasks, health-checked."""
     for alias in connections:
         options = connections.settings[alias]
-        if options.get("OPTIONS", {}).get("pool"):
+        if is_pooled(options):
             continue  # A pool keeps them itself, and insists on CONN_MAX_AGE = 0.
         if options["CONN_MAX_AGE"] == 0:
             options["CONN_MAX_AGE"] = PERSISTENT
             options["CONN_HEALTH_CHECKS"] = True
+
+
+def is_pooled(settings_dict: dict[str, object]) -> bool:
+    """Whether an entry of DATABASES asks for a pool of connections."""
+    options = settings_dict.get("OPTIONS")
+    return isinstance(options, dict) and bool(options.get("pool"))
+
+
+def has_pool() -> bool:
+    """Whether any database has one: then a connection goes back to it after each task."""
+    return any(is_pooled(connections.settings[alias]) for alias in connections)
+
+
+def leave_pool(alias: str) -> None:
+    """Give this thread a connection of its own, which no task can use up.
+
+    The pump keeps one for good: in a pool it would be one less for tasks, and while tasks have
+    all of them it could neither beat nor store what has ended, for which they wait.
+    """
+    connection = connections[alias]
+    if not is_pooled(connection.settings_dict):
+        return
+    connection.close()
+    options = connection.settings_dict["OPTIONS"]
+    connection.settings_dict = {
+        **connection.settings_dict,
+        "OPTIONS": {name: value for name, value in options.items() if name != "pool"},
+    }
 
 
 def before_task() -> None:
@@ -41,6 +70,18 @@ def before_task() -> None:
             connection.close_if_unusable_or_obsolete()
 
 
+def replace(connection: BaseDatabaseWrapper) -> None:
+    """Close it, and forget it: one that is closed in a transaction would refuse to open again."""
+    connection.close()
+    del connections[connection.alias]
+
+
+def replace_all() -> None:
+    """After a body was interrupted anywhere, perhaps while it waited for an answer."""
+    for connection in connections.all(initialized_only=True):
+        replace(connection)
+
+
 def after_task(*, failed: bool) -> None:
     """Leave no open transaction to the next task, and look at the connections after a failure."""
     for connection in connections.all(initialized_only=True):
@@ -50,33 +91,8 @@ def after_task(*, failed: bool) -> None:
                 "A task left a transaction open on the database %r: it was rolled back.",
                 connection.alias,
             )
-            connection.close()
-        elif connection.settings_dict.get("OPTIONS", {}).get("pool"):
+            replace(connection)
+        elif is_pooled(connection.settings_dict):
             connection.close()  # Back to the pool.
         elif failed:
             connection.close_if_unusable_or_obsolete()
-
-
-def is_infrastructure_failure(exception: BaseException) -> bool:
-    """Whether the database went away under the task, rather than that the task did wrong."""
-    seen: set[int] = set()
-    cause: BaseException | None = exception
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, OperationalError | InterfaceError):
-            return any(map(_is_broken, connections.all(initialized_only=True)))
-        seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
-    return False
-
-
-def _is_broken(connection: object) -> bool:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    assert isinstance(connection, BaseDatabaseWrapper)  # noqa: S101 - what Django hands out
-    try:
-        if connection.connection is None:
-            connection.ensure_connection()
-            return False
-        return not connection.is_usable()
-    except DatabaseError:
-        return True

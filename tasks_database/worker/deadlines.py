@@ -2,7 +2,8 @@
 
 The exception reaches the body when it runs Python again: not while it sleeps in C, waits for the
 database's answer or for a subprocess. A body that has not ended after a grace is given up: it is
-recorded as timed out, what it does later is fenced off, and the process is replaced.
+recorded as timed out, what it does later is fenced off, and the process is replaced. The same is
+the last resort for async tasks: to cancel one takes an event loop that nothing holds up.
 """
 
 import ctypes
@@ -15,17 +16,17 @@ from datetime import timedelta
 
 from tasks_database.engine import Job, TaskTimeout
 
-# How long after its deadline a body may take to end.
-GRACE = timedelta(seconds=5)
-
 
 @dataclass(eq=False)
 class Deadline:
-    """One body with a timeout, while it runs."""
+    """One body with a timeout, while it runs.
+
+    thread_id: where it runs; None when nothing is to be raised there.
+    """
 
     job: Job
     timeout: timedelta
-    thread_id: int
+    thread_id: int | None
     lock: threading.Lock = field(default_factory=threading.Lock)
     fired: bool = False
     is_over: bool = False
@@ -34,7 +35,7 @@ class Deadline:
     def fire(self) -> None:
         """Raise TaskTimeout in the body, unless it has ended."""
         with self.lock:
-            if not self.is_over:
+            if not self.is_over and self.thread_id is not None:
                 self.fired = True
                 _raise_in(self.thread_id, TaskTimeout)
 
@@ -44,7 +45,7 @@ class Deadline:
         May itself be interrupted by the exception, once; then it is to be called again.
         """
         with self.lock:
-            if self.fired and not self.is_over:
+            if self.fired and not self.is_over and self.thread_id is not None:
                 _raise_in(self.thread_id, None)  # On its way, if it was not raised yet.
             self.is_over = True
 
@@ -62,18 +63,26 @@ class Deadline:
 
 
 class Deadlines:
-    """Watches them all, in a thread that is started with the first."""
+    """Watches them all, in a thread that is started with the first.
 
-    def __init__(self, *, on_stuck: Callable[[Deadline], None]) -> None:
+    on_stuck: called, in that thread, for a body that has not ended after its grace.
+    grace: how long after its deadline a body may take to end.
+    """
+
+    def __init__(self, *, on_stuck: Callable[[Deadline], None], grace: timedelta) -> None:
         self._on_stuck = on_stuck
+        self._grace = grace.total_seconds()
         self._changed = threading.Condition()
         self._heap: list[tuple[float, int, bool, Deadline]] = []
         self._count = 0
         self._thread: threading.Thread | None = None
 
-    def begin(self, job: Job, timeout: timedelta) -> Deadline:
-        """The body of ``job`` begins now, in this thread."""
-        deadline = Deadline(job, timeout, threading.get_ident())
+    def begin(self, job: Job, timeout: timedelta, *, interrupts: bool = True) -> Deadline:
+        """The body of ``job`` begins now, in this thread.
+
+        interrupts: raise TaskTimeout in this thread at the deadline; else it is only given up.
+        """
+        deadline = Deadline(job, timeout, threading.get_ident() if interrupts else None)
         with self._changed:
             self._push(time.monotonic() + timeout.total_seconds(), deadline, is_last=False)
             if self._thread is None:
@@ -97,7 +106,7 @@ class Deadlines:
                     self._changed.wait(pause)
                 _, _, is_last, deadline = heapq.heappop(self._heap)
                 if not is_last and not deadline.is_over:
-                    self._push(time.monotonic() + GRACE.total_seconds(), deadline, is_last=True)
+                    self._push(time.monotonic() + self._grace, deadline, is_last=True)
             if not is_last:
                 deadline.fire()
             elif deadline.give_up():

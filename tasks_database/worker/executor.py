@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from datetime import timedelta
 from queue import SimpleQueue
 
 from asgiref.sync import sync_to_async
@@ -15,7 +16,7 @@ from tasks_database.engine.worker import Outcome, Raised, Returned
 from tasks_database.framework import is_heard, task_backends, task_started
 
 from .bodies import Body, body_of, raised, run_async, run_sync
-from .connections import after_task, before_task
+from .connections import after_task, before_task, has_pool, replace_all
 from .core import Core
 from .deadlines import Deadline, Deadlines
 from .logs import logger
@@ -28,16 +29,17 @@ class Executor:
     """Threads are started as they are needed, at most as many as jobs run at once.
 
     sender: the class that sends task_started.
+    timeout_grace: how long after its timeout a body may take to end.
     """
 
-    def __init__(self, core: Core, *, threads: int, sender: type) -> None:
+    def __init__(self, core: Core, *, threads: int, sender: type, timeout_grace: timedelta) -> None:
         self._core = core
         self._sender = sender
         self._limit = threads
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._deadlines = Deadlines(on_stuck=self._give_up)
+        self._deadlines = Deadlines(on_stuck=self._give_up, grace=timeout_grace)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._looked_at = 0.0
@@ -108,7 +110,10 @@ class Executor:
         runs_here.begin(job)
         deadline = None if job.timeout is None else self._deadlines.begin(job, job.timeout)
         outcome = self._context.copy().run(run_sync, body, deadline, self._started)
-        after_task(failed=not isinstance(outcome, Returned))
+        if deadline is not None and deadline.fired:
+            replace_all()
+        else:
+            after_task(failed=not isinstance(outcome, Returned))
         runs_here.end(job.id)
         return None if deadline is not None and deadline.given_up else outcome
 
@@ -170,11 +175,19 @@ class Executor:
         if now - self._looked_at > _LOOK:
             self._looked_at = now
             await sync_to_async(before_task)()
-        runs_here.begin(body.job)
+        job = body.job
+        runs_here.begin(job)
+        deadline = None
+        if job.timeout is not None:
+            deadline = self._deadlines.begin(job, job.timeout, interrupts=False)
         outcome = await run_async(body, self._astarted)
-        runs_here.end(body.job.id)
-        if not isinstance(outcome, Returned):
-            await sync_to_async(after_task)(failed=True)
+        if deadline is not None:
+            deadline.end()
+        runs_here.end(job.id)
+        if has_pool() or not isinstance(outcome, Returned):
+            await sync_to_async(after_task)(failed=not isinstance(outcome, Returned))
+        if deadline is not None and deadline.given_up:
+            return
         following = self._core.finished_on_loop(body, outcome)
         if following is not None:
             self.run(following)

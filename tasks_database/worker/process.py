@@ -24,7 +24,7 @@ from tasks_database.store import ORMStore, WorkerInfo, store_for
 from .announcer import Announcer
 from .clock import WorkerClock
 from .config import WorkerConfig
-from .connections import keep_connections
+from .connections import keep_connections, leave_pool
 from .core import Core
 from .executor import Executor
 from .exit_codes import DONE, MISCONFIGURED, REPLACE
@@ -36,8 +36,10 @@ from .wakeup import wakeup_for
 # How long an outcome waits for others to be stored with, while there is more to do.
 _GATHER = timedelta(milliseconds=10)
 _REPORT_EVERY = 1.0  # seconds
-# How long signals of finished tasks may take at the end.
+# How long signals of finished tasks may take at the end; and while bodies still run that others
+# may run again already.
 _LAST_SIGNALS = 10.0  # seconds
+_HURRY = 1.0
 
 
 class WorkerProcess:
@@ -96,6 +98,7 @@ class WorkerProcess:
             backend.database,
             serves_of(backend, queues=self._config.queues, exclude=self._config.exclude),
         )
+        leave_pool(store.using)
         life = LifeLock(store, self._boot_id)
         life.take()
         try:
@@ -119,7 +122,12 @@ class WorkerProcess:
             gather=timedelta() if each else _GATHER,
         )
         core = Core(worker, clock, waits_for_acknowledgement=each)
-        executor = Executor(core, threads=config.threads, sender=type(backend))
+        executor = Executor(
+            core,
+            threads=config.threads,
+            sender=type(backend),
+            timeout_grace=options.timeout_grace,
+        )
         announcer = Announcer(type(backend))
         pump = Pump(
             core,
@@ -146,11 +154,12 @@ class WorkerProcess:
         try:
             pump.run()
         finally:
-            announcer.close(_LAST_SIGNALS)
+            bodies_run = executor.has_stuck_thread or core.ask(lambda worker: bool(worker.running))
+            announcer.close(_HURRY if bodies_run else _LAST_SIGNALS)
             reporter.close()
-        executor.close(0.0 if executor.has_stuck_thread else 1.0)
+        executor.close(0.0 if bodies_run else 1.0)
         self._deregister(store)
-        if core.ask(lambda worker: bool(worker.running)) and self._owns_process:
+        if bodies_run and self._owns_process:
             # Threads that still run cannot be ended otherwise, and must not go on for long.
             logging.shutdown()
             os._exit(self._exit_code(pump, executor))
