@@ -269,6 +269,12 @@ class Worker:
         return self._running.values()
 
     @property
+    def held(self) -> set[str]:
+        """The ids of the jobs that it has claimed and that have not ended."""
+        held = {*self._running, *(job.id for job in self._waiting)}
+        return held if self._suspect is None else held | {self._suspect.id}
+
+    @property
     def waiting(self) -> int:
         """How many jobs are claimed and not started."""
         return len(self._waiting)

@@ -92,5 +92,10 @@ class Core:
                 thread.set()
         return ended
 
+    def known(self) -> set[str]:
+        """The ids of the jobs that are in hand: claimed, running, or ended and not stored yet."""
+        with self.lock:
+            return {*self._worker.held, *self._ended}
+
     def now(self) -> datetime:
         return self.clock.now()

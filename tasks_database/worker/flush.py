@@ -11,6 +11,10 @@ from tasks_database.store import ORMStore
 from tasks_database.store.retries import is_contention
 
 from .logs import logger
+from .outages import is_outage
+
+# The characters of a statement that any max_allowed_packet lets pass; 1 MB is the least in use.
+_SMALL = 100_000
 
 
 class UnstorableOutcome(ValueError):  # noqa: N818 - the name says what it is
@@ -30,7 +34,7 @@ def flush(
         stored = store.acknowledge(outcomes)
         return (_with_those_stored_before(store, outcomes, stored) if again else stored), []
     except DatabaseError as error:
-        if is_contention(error):
+        if is_contention(error) or (is_outage(error) and not _may_be_too_large(outcomes)):
             raise
         # Whether it is the database or the outcomes: raises when it cannot be reached.
         store.connection.close_if_unusable_or_obsolete()
@@ -55,6 +59,13 @@ def flush(
     )
 
 
+def _may_be_too_large(outcomes: Sequence[Job]) -> bool:
+    """MySQL and MariaDB close the connection at a statement that exceeds max_allowed_packet."""
+    texts = [outcome.return_payload or "" for outcome in outcomes]
+    texts += [error.traceback for outcome in outcomes for error in outcome.errors]
+    return sum(map(len, texts)) > _SMALL
+
+
 def _refuse(
     store: ORMStore, outcome: Job, refusal: DatabaseError
 ) -> tuple[Acknowledged, list[Job]]:
@@ -64,7 +75,13 @@ def _refuse(
     problem.__cause__ = refusal
     logger.error("Task id=%s: %s", outcome.id, problem)
     failed = refuse(outcome, error=task_error(problem))
-    return store.acknowledge((failed,)), [failed]
+    try:
+        return store.acknowledge((failed,)), [failed]
+    except DatabaseError as error:
+        if is_contention(error) or is_outage(error):
+            raise
+        logger.exception("Task id=%s: nor could that it failed. It stays as it is.", outcome.id)
+        return Acknowledged((), ()), [failed]
 
 
 def _with_those_stored_before(

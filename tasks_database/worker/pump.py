@@ -33,6 +33,7 @@ from tasks_database.engine.worker import (
 )
 from tasks_database.schedules import Schedules
 from tasks_database.store import ORMStore
+from tasks_database.store.retries import is_contention
 from tasks_database.wake import announce
 
 from .announcer import Announcer
@@ -41,7 +42,9 @@ from .executor import Executor
 from .flush import flush
 from .liveness import has_ended
 from .logs import logger, task_logger
+from .outages import is_outage
 from .wakeup import Wakeup
+from .watchdog import Watchdog
 
 # A start is stored when its body has run for so long; most bodies have ended before.
 _STORE_STARTS_AFTER = timedelta(milliseconds=10)
@@ -91,6 +94,7 @@ class Pump:
         self._executor = executor
         self._announcer = announcer
         self._schedules = schedules
+        self._lease = lease
         self._watch = LeaseWatch(lease)
         self._batch = batch
         self._chores = chores
@@ -103,6 +107,7 @@ class Pump:
         self._next_due: datetime | None = None
         self._looked_for_due = -_LOOK_FOR_DUE
         self._stored_starts: set[str] = set()
+        self._abandoned: set[str] = set()
         self._next_tick: datetime | None = None
         self._next_chores = 0.0
         self._stop_requested = False
@@ -136,6 +141,7 @@ class Pump:
     def run(self) -> None:
         """Until there is nothing left to do: after `stop`, or in a batch."""
         self._next_tick = self._core.now()
+        self._watchdog = Watchdog(self._store.connection, self._lease.total_seconds())
         while True:
             self._take_note()
             until = self._collect_orders()
@@ -149,6 +155,7 @@ class Pump:
             else:
                 self._between(until)
         self._wakeup.close()
+        self._watchdog.close()
 
     def _take_note(self) -> None:
         self._is_woken = False
@@ -160,8 +167,12 @@ class Pump:
             self._core.tell(lambda worker: worker.stop())
         # After max_tasks nobody waits for this process to end: what runs has the time it takes.
         must_end = self._stopping or self.was_declared_dead or self._executor.has_stuck_thread
-        if must_end and self._give_up_at is None:
-            self._give_up_at = time.monotonic() + self._shutdown_timeout
+        if must_end:
+            # What runs here and was given to others need not be waited for.
+            left = 0.0 if self.was_declared_dead else self._shutdown_timeout
+            ends = time.monotonic() + left
+            # Asked to stop once more, it may have less time than before.
+            self._give_up_at = ends if self._give_up_at is None else min(self._give_up_at, ends)
 
     def _collect_orders(self) -> datetime | None:
         """Take the Worker's commands; until when there is nothing to do if there are none."""
@@ -178,12 +189,15 @@ class Pump:
 
     def _between(self, until: datetime | None) -> None:
         """Nothing was asked for: look for work when it is time, else wait."""
+        self._watchdog.begin()
         try:
             if self._store_starts() or self._tick() or self._do_chores() or self._look():
                 return
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             self._database_failed(error, "look for work")
             return
+        finally:
+            self._watchdog.end()
         if self._batch and self._core.ask(lambda worker: worker.is_idle):
             self._core.tell(lambda worker: worker.stop())
             return
@@ -216,6 +230,7 @@ class Pump:
 
     def _carry_out_first(self) -> None:
         command = self._orders[0]
+        self._watchdog.begin()
         try:
             self._carry_out(command)
         except (OperationalError, InterfaceError) as error:
@@ -226,7 +241,8 @@ class Pump:
         except DatabaseError:
             self._is_repeated = True
             logger.exception("The worker could not %s; it tries again.", type(command).__name__)
-            self._store.connection.close_if_unusable_or_obsolete()
+            # Another server may do it, as after a failover: this one may only read now.
+            self._store.connection.close()
             self._back_off()
         else:
             self._orders.popleft()
@@ -234,6 +250,8 @@ class Pump:
             if self._pause:
                 logger.warning("The database answers again.")
                 self._pause = 0.0
+        finally:
+            self._watchdog.end()
 
     def _database_failed(self, error: Exception, what: str) -> None:
         logger.warning(
@@ -268,6 +286,7 @@ class Pump:
             case Rescue():
                 self._rescue()
             case ClaimSuspect():
+                self._give_back_strays_of_a_repeated_claim()
                 suspect = self._store.claim_suspect(worker_id=self._worker_id, now=self._core.now())
                 self._core.tell(lambda worker: worker.suspect_claimed(suspect))
             case _:  # pragma: no cover - Wait is no order
@@ -276,6 +295,8 @@ class Pump:
     def _acknowledge(self, outcomes: Sequence[Job]) -> None:
         stored, refused = flush(self._store, outcomes, again=self._is_repeated)
         failed = {job.id: job for job in refused}
+        # What could not be stored in any way stays as it is in the table until this worker ends.
+        self._abandoned.update(failed.keys() - set(stored.accepted))
         ended = [failed.get(job.id, job) for job in outcomes]
         self._core.tell(lambda worker: worker.acknowledged())
         self._stored_starts.difference_update(job.id for job in outcomes)
@@ -314,7 +335,7 @@ class Pump:
     def _log_refused(self, outcomes: Sequence[Job], stored: Acknowledged) -> None:
         kept = set(stored.accepted)
         for job in outcomes:
-            if job.id not in kept:
+            if job.id not in kept and job.id not in self._abandoned:
                 logger.warning(
                     "The outcome of %s %s came too late and changed nothing: another worker has "
                     "taken it over.",
@@ -322,7 +343,22 @@ class Pump:
                     job.id,
                 )
 
+    def _give_back_strays_of_a_repeated_claim(self) -> None:
+        """It may have been committed before the connection was lost, and its answer with it."""
+        if self._is_repeated:
+            self._give_back_strays()
+
+    def _give_back_strays(self) -> None:
+        known = self._core.known() | self._abandoned
+        strays = self._store.release_strays(self._worker_id, known=known)
+        if strays:
+            logger.warning(
+                "Gave %s back that were claimed for this worker, and never arrived.",
+                "1 task" if strays == 1 else f"{strays} tasks",
+            )
+
     def _claim(self, limit: int) -> None:
+        self._give_back_strays_of_a_repeated_claim()
         jobs = self._store.claim(worker_id=self._worker_id, limit=limit, now=self._core.now())
         self._core.tell(lambda worker: worker.claimed(jobs))
         if jobs:
@@ -376,16 +412,28 @@ class Pump:
         dead |= {name: beats[name] for name, ended in alive_by_lock.items() if ended}
         rescued: list[Job] = []
         for worker_id, count in dead.items():
-            rescued += self._store.rescue(worker_id, beats=count, error=worker_died, now=now)
+            rescued += self._rescue_from(worker_id, count, now)
         for worker_id in self._store.orphans():
             if worker_id != self._worker_id:
-                rescued += self._store.rescue(worker_id, beats=None, error=worker_died, now=now)
+                rescued += self._rescue_from(worker_id, None, now)
         self._watch.forget(dead)
+        # A claim that was cut off may be carried out by the server later than one would think.
+        self._give_back_strays()
         if rescued:
             logger.warning("Took over %s from workers that are gone.", _count(rescued))
             self._core.tell(lambda worker: worker.work_arrived())
         if self._store.peek().suspects:
             self._core.tell(lambda worker: worker.suspects_wait())
+
+    def _rescue_from(self, worker_id: str, beats: int | None, now: datetime) -> Sequence[Job]:
+        """One dead worker whose tasks the database refuses to change is not in others' way."""
+        try:
+            return self._store.rescue(worker_id, beats=beats, error=worker_died, now=now)
+        except DatabaseError as error:
+            if is_contention(error) or is_outage(error):
+                raise
+            logger.exception("The tasks of the dead worker %s could not be taken over.", worker_id)
+            return ()
 
     # -- between orders ---------------------------------------------------------------------
 
