@@ -19,6 +19,8 @@ _OFTEN = 0.05
 _SELDOM = 1.0
 # So long after a hint, or after work, it looks often: not every enqueue notifies.
 _ACTIVE = 1.0
+# Seconds before a lost listening connection is made anew; twice as many each time it fails.
+_FIRST_PAUSE = 0.5
 
 
 class Wakeup:
@@ -74,13 +76,15 @@ class SQLiteWakeup(Wakeup):
 class PostgreSQLWakeup(Wakeup):
     """Listens on a connection of its own; looks every second while that is proven to work.
 
-    A transaction pooler between here and the server swallows LISTEN without a word. So the worker
-    notifies itself now and then, and looks often unless that arrives.
+    A transaction pooler between here and the server swallows LISTEN without a word, and so does a
+    connection of which one half is gone. So the worker notifies itself now and then; unless that
+    arrives it looks often, and listens anew.
 
     wake: called from the listening thread when there may be work.
     """
 
     PROVE_EVERY = 30.0  # seconds
+    PROOF_TAKES = 10.0
 
     def __init__(
         self, store: ORMStore, *, interval: float | None, wake: Callable[[], None]
@@ -90,8 +94,10 @@ class PostgreSQLWakeup(Wakeup):
         self._nonce = f"proof:{secrets.token_hex(8)}"
         self._proven_until = 0.0
         self._proof_sent_at = -self.PROVE_EVERY
+        self._proof_heard_at = 0.0
         self._active_until = 0.0
         self._listens = False
+        self._pause_before_listening = _FIRST_PAUSE
         self._closed = False
         self._connection: Any = None
         self._thread = threading.Thread(target=self._listen, name="tasks-listener", daemon=True)
@@ -125,7 +131,6 @@ class PostgreSQLWakeup(Wakeup):
             import psycopg
         except ImportError:  # psycopg 2: its listening needs another way, and looking often works.
             return
-        pause = 0.5
         while not self._closed:
             try:
                 with psycopg.connect(**self._parameters(), autocommit=True) as connection:
@@ -133,18 +138,23 @@ class PostgreSQLWakeup(Wakeup):
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._listens = True
                     self._proof_sent_at = -self.PROVE_EVERY
-                    pause = 0.5
-                    while not self._closed:
+                    while not (self._closed or self._is_deaf):
                         for notification in connection.notifies(timeout=5.0):
                             self._heard(notification.payload)
             except psycopg.Error as error:
                 if self._closed:
                     return
                 logger.debug("The listening connection was lost (%s): looking often.", error)
-                self._listens = False
-                self._proven_until = 0.0
-                time.sleep(pause)
-                pause = min(pause * 2, 30.0)
+            self._listens = False
+            self._proven_until = 0.0
+            time.sleep(self._pause_before_listening)
+            self._pause_before_listening = min(self._pause_before_listening * 2, 30.0)
+
+    @property
+    def _is_deaf(self) -> bool:
+        """A proof was sent long ago, and has not come back."""
+        sent_at = self._proof_sent_at
+        return self._proof_heard_at < sent_at < time.monotonic() - self.PROOF_TAKES
 
     def _parameters(self) -> dict[str, Any]:
         """How to connect, without what Django adds for its own use of the connection."""
@@ -156,7 +166,9 @@ class PostgreSQLWakeup(Wakeup):
     def _heard(self, payload: str) -> None:
         now = time.monotonic()
         if payload == self._nonce:
+            self._proof_heard_at = now
             self._proven_until = now + 2.5 * self.PROVE_EVERY
+            self._pause_before_listening = _FIRST_PAUSE
         elif payload == self.store.serves.backend:
             self._active_until = now + _ACTIVE
             self._wake()
