@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from tasks_database.engine import exponential, task
@@ -7,7 +8,7 @@ from tasks_database.engine import exponential, task
     backend="mail",
     queue_name="mail",
     max_attempts=5,
-    backoff=exponential(base=60, cap=3600),
+    backoff=exponential(base=settings.RETRY_AFTER),
 )
 def send_welcome(customer_id: int) -> str:
     """Welcome a new customer. Returns the address it went to."""

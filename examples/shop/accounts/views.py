@@ -25,8 +25,8 @@ def sign_up(request: HttpRequest, data: dict[str, Any]) -> dict[str, Any]:
             customer = get_user_model().objects.create_user(
                 username=email, email=email, first_name=name, password=data.get("password")
             )
-            # Only a customer who exists is welcomed: were this enqueued at once, a worker could
-            # look for a row that is not committed yet.
+            # Only a customer who exists is welcomed. The Database backend would see to that by
+            # itself, as the task commits with the row; this works with any backend.
             transaction.on_commit(partial(send_welcome.enqueue, customer.pk))
     except IntegrityError:
         raise Problem(f"{email} has an account already.", status=409) from None

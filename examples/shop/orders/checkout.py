@@ -1,8 +1,8 @@
 """A cart becomes an order: all of it, or nothing at all."""
 
-from datetime import timedelta
 from functools import partial
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
@@ -11,8 +11,6 @@ from orders.models import Cart, Order, OrderLine, Product
 from payments.tasks import remind_unpaid
 from shipping.tasks import quote_shipping
 from shop.api import Problem
-
-PAYMENT_TERM = timedelta(hours=24)
 
 
 def place_order(cart: Cart) -> Order:
@@ -37,5 +35,6 @@ def place_order(cart: Cart) -> Order:
 
 
 def _after_checkout(order_id: int) -> None:
+    """Were this process to die right here, an order would lack its quote: see enqueue_receipt()."""
     quote_shipping.enqueue(order_id)
-    remind_unpaid.using(run_after=timezone.now() + PAYMENT_TERM).enqueue(order_id)
+    remind_unpaid.using(run_after=timezone.now() + settings.PAYMENT_TERM).enqueue(order_id)

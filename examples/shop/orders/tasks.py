@@ -3,6 +3,7 @@ from datetime import date, timedelta
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db.models import Sum
+from django.tasks import TaskContext
 from django.utils import timezone
 from tasks_database.engine import exponential, task
 
@@ -20,7 +21,9 @@ MOST_REMINDERS = 3
     queue_name="reminders",
     priority=-10,
     max_attempts=5,
-    backoff=exponential(base=60, cap=3600),
+    backoff=exponential(base=settings.RETRY_AFTER),
+    # One reminder waits for a cart, however often something is put into it.
+    unique_key=lambda cart_id, reminders_sent=0: str(cart_id),
 )
 def remind_cart(cart_id: int, reminders_sent: int = 0) -> str:
     """Remind the customer of a cart that lies untouched, then come back two days later.
@@ -50,9 +53,21 @@ def remind_cart(cart_id: int, reminders_sent: int = 0) -> str:
     return "reminded"
 
 
-@task(queue_name="reports", max_attempts=5, backoff=exponential(base=60, cap=3600))
-def nightly_report(day: str) -> dict[str, int]:
-    """Mail the owner what was ordered and paid on ``day`` (ISO format, local time)."""
+@task(
+    queue_name="reports",
+    takes_context=True,
+    max_attempts=5,
+    backoff=exponential(base=settings.RETRY_AFTER),
+)
+def nightly_report(context: TaskContext, day: str | None = None) -> dict[str, int]:
+    """Mail the owner what was ordered and paid on ``day`` (ISO format, local time).
+
+    The schedule gives no day: then it is the one before the night for which this was enqueued,
+    however late it runs.
+    """
+    if day is None:
+        night = context.task_result.task.run_after or timezone.now()
+        day = (timezone.localdate(night) - timedelta(days=1)).isoformat()
     ordered = Order.objects.filter(placed_at__date=date.fromisoformat(day))
     paid = Payment.objects.filter(paid_at__date=date.fromisoformat(day))
     report = {

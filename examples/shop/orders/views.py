@@ -22,7 +22,7 @@ def add_to_cart(request: HttpRequest, data: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(quantity, int) or quantity < 1:
         raise Problem("Please choose how many: 1 or more.")
     with transaction.atomic():
-        cart, is_new = Cart.objects.get_or_create(customer=request.user)
+        cart, _ = Cart.objects.get_or_create(customer=request.user)
         line, is_new_line = cart.lines.get_or_create(
             product=product, defaults={"quantity": quantity}
         )
@@ -31,9 +31,9 @@ def add_to_cart(request: HttpRequest, data: dict[str, Any]) -> dict[str, Any]:
             line.save()
         cart.touched_at = timezone.now()
         cart.save()
-        if is_new:
-            later = remind_cart.using(run_after=cart.touched_at + QUIET_TIME)
-            transaction.on_commit(partial(later.enqueue, cart.pk))
+        later = remind_cart.using(run_after=cart.touched_at + QUIET_TIME)
+        # Does nothing while a reminder of this cart waits: the task is unique by cart.
+        transaction.on_commit(partial(later.enqueue, cart.pk))
     return {"product": product.name, "quantity": line.quantity}
 
 

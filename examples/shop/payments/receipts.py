@@ -1,6 +1,5 @@
 """What a customer may know of the receipt: read off the result of its task."""
 
-from django.db import transaction
 from django.tasks import TaskResult, TaskResultStatus, task_backends
 from django.tasks.exceptions import TaskResultDoesNotExist
 
@@ -11,13 +10,14 @@ UNKNOWN = "Please ask us for your receipt."
 
 
 def enqueue_receipt(payment: Payment) -> None:
-    """Enqueue the receipt when the payment is committed, and remember under which id."""
+    """Enqueue the receipt, and remember under which id.
 
-    def enqueue() -> None:
-        result = send_receipt.enqueue(order_id=payment.order_id)
-        Payment.objects.filter(pk=payment.pk).update(receipt_task_id=result.id)
-
-    transaction.on_commit(enqueue)
+    In the transaction of the payment: tasks are rows of the same database, so both are committed
+    or neither is. Not with on_commit: a process that dies right after the commit would have taken
+    the money, and forgotten the receipt.
+    """
+    payment.receipt_task_id = send_receipt.enqueue(order_id=payment.order_id).id
+    payment.save(update_fields=["receipt_task_id"])
 
 
 def receipt_of(payment: Payment) -> str:

@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.core.mail import send_mail
 from django.utils import timezone
 from tasks_database.engine import exponential, task
@@ -12,7 +13,7 @@ from shop.money import francs
     queue_name="mail",
     priority=10,
     max_attempts=5,
-    backoff=exponential(base=60, cap=3600),
+    backoff=exponential(base=settings.RETRY_AFTER),
 )
 def send_receipt(order_id: int) -> str:
     """Mail the receipt of a paid order. While the mail server refuses: after 1, 2, 4, 8 minutes.
@@ -30,7 +31,7 @@ def send_receipt(order_id: int) -> str:
         recipient_list=[order.customer.email],
     )
     payment.receipt_sent_at = timezone.now()
-    # No other field: the view may be writing the id of this very task.
+    # No other field: what else may write to this row meanwhile keeps what is its own.
     payment.save(update_fields=["receipt_sent_at"])
     return "sent"
 
@@ -39,7 +40,7 @@ def send_receipt(order_id: int) -> str:
     backend="mail",
     queue_name="reminders",
     max_attempts=5,
-    backoff=exponential(base=60, cap=3600),
+    backoff=exponential(base=settings.RETRY_AFTER),
 )
 def remind_unpaid(order_id: int) -> str:
     """Ask for the payment of an order, unless it was made. Returns "reminded" or "paid"."""

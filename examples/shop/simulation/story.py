@@ -10,7 +10,7 @@ from accounts.tasks import send_welcome
 from orders.tasks import nightly_report, remind_cart
 from payments.tasks import remind_unpaid, send_receipt
 from shipping.client import ServiceError
-from shipping.tasks import quote_shipping
+from shipping.tasks import ask_owner, quote_shipping
 from shop.money import francs
 from simulation.week import Run
 
@@ -53,6 +53,8 @@ def _subject(record: TaskRecord) -> str:
             return f"cart reminder {arguments.get('reminders_sent', 0) + 1}"
         case quote_shipping.func:
             return f"quote #{arguments['order_id']}"
+        case ask_owner.func:
+            return "request to call the carrier"
         case nightly_report.func:
             return "nightly report"
     return str(record)

@@ -36,6 +36,13 @@ def test_a_cart_that_is_still_being_filled_is_left_alone(cart, ada, products, ta
     assert mail.outbox == []
 
 
+def test_one_reminder_waits_however_often_something_is_chosen(cart, ada, products, task_queue):
+    [waiting] = task_queue.deferred
+    ada.chooses(products["Cup"])
+    ada.chooses(products["Cup"])
+    assert task_queue.deferred == [waiting]
+
+
 def test_a_cart_that_became_an_order_is_not_mentioned(cart, ada, task_queue):
     ada.checks_out()
     task_queue.advance(hours=4)

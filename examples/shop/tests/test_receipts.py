@@ -5,8 +5,11 @@ from datetime import timedelta
 
 import pytest
 from django.core import mail
+from django.db import transaction
 
+from orders.models import Order
 from payments.models import Payment
+from payments.receipts import enqueue_receipt
 from payments.tasks import send_receipt
 
 pytestmark = pytest.mark.django_db
@@ -20,6 +23,14 @@ def paid_order(ada, teapot, carrier, task_queue, mail_server):
     ada.pays(order_id)
     mail.outbox.clear()
     return order_id
+
+
+def test_a_payment_that_is_rolled_back_leaves_no_receipt(ada, teapot, task_queue):
+    order = Order.objects.get(pk=ada.orders(teapot))
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        enqueue_receipt(Payment.objects.create(order=order))
+        raise ZeroDivisionError
+    assert task_queue.records.of(send_receipt) == []
 
 
 def test_a_payment_is_answered_with_a_receipt(paid_order, task_queue):

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core import mail
 from tasks_testing import EventLoopRunning
 
 from orders.models import Order
@@ -34,6 +35,16 @@ def test_while_the_carrier_is_down_the_quote_is_tried_again(order, carrier, task
     carrier.is_down = False
     task_queue.advance(minutes=5)
     assert task_queue.assert_succeeded(quote_shipping).attempts == 2
+
+
+def test_when_the_carrier_stays_away_the_owner_is_asked(order, carrier, task_queue):
+    carrier.is_down = True
+    with pytest.raises(ServiceError):
+        task_queue.advance(hours=6)
+    task_queue.run_due()  # The hook of the failure.
+    assert mail.outbox[-1].to == ["owner@example.com"]
+    assert mail.outbox[-1].subject == f"Order {order.pk} has no carrier"
+    assert mail.outbox[-1].body.startswith("6 times nobody could tell")
 
 
 def test_a_carrier_that_nobody_can_reach(order, settings, task_queue):

@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core import mail
 from django.db import transaction
-from django.tasks import default_task_backend, task_backends
+from django.tasks import TaskResultStatus, default_task_backend, task_backends
 from tasks_testing import NotRecording, TaskQueue
 
 from accounts.tasks import send_welcome
@@ -78,9 +78,10 @@ def test_a_failure_at_once_reaches_the_test(carrier, teapot, task_queue):
 
 @pytest.mark.tasks(mode="off")
 def test_without_the_library_the_shop_uses_its_own_backends():
-    assert django_settings.TASKS["mail"]["BACKEND"] == "tasks_testing.backends.ImmediateBackend"
+    assert django_settings.TASKS["mail"]["BACKEND"] == "tasks_database.DatabaseBackend"
     result = nightly_report.enqueue("2026-11-23")
-    assert result.return_value["orders"] == 0  # It ran at once.
+    result.refresh()
+    assert result.status == TaskResultStatus.READY  # A row, for a worker that is not there.
 
 
 @pytest.mark.django_db(transaction=True)
@@ -109,22 +110,30 @@ def test_each_backend_has_the_verbs_for_its_own_tasks(teapot):
     assert [record.task for record in default_task_backend.pending] == [quote_shipping]
 
 
-def test_a_queue_in_the_customers_database_rolls_back_with_the_order(settings, task_queue):
-    """What a rollback takes away is for the production backend to say."""
-    settings.TASKS = {
-        alias: {
-            "BACKEND": "tasks_testing.backends.DummyBackend",
-            "QUEUES": [],
-            "OPTIONS": {"transactional": True},
-        }
-        for alias in ("default", "mail")
-    }
+def test_a_task_rolls_back_with_the_order(task_queue):
+    """What a rollback takes away is for the production backend to say; ours takes part in it."""
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         send_receipt.enqueue(order_id=1)
         assert task_queue.run_due().counts["succeeded"] == 0  # No worker sees it yet.
         raise ZeroDivisionError
     task_queue.assert_nothing_enqueued()
     assert task_queue.records == []
+
+
+def test_a_queue_elsewhere_keeps_what_was_rolled_back(settings, task_queue):
+    settings.TASKS = {
+        alias: {
+            "BACKEND": "tasks_testing.backends.DummyBackend",
+            "QUEUES": [],
+            "OPTIONS": {"transactional": False},
+        }
+        for alias in ("default", "mail")
+    }
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        send_receipt.enqueue(order_id=1)
+        raise ZeroDivisionError
+    [record] = task_queue.pending
+    assert record.transaction.rolled_back
 
 
 def test_a_backend_that_does_not_record_is_named(settings, task_queue):

@@ -7,7 +7,7 @@ from orders.tasks import nightly_report
 
 
 class Command(BaseCommand):
-    help = "Enqueue the report on yesterday, or on the day given. For cron, shortly after midnight."
+    help = "Enqueue the report on yesterday, or on the day given. Every night, a schedule does so."
 
     def add_arguments(self, parser):
         parser.add_argument("--day", help="ISO date, such as 2026-11-23")
