@@ -1,5 +1,5 @@
 # Two commands for a fresh machine with CPython 3.12+ and pip:
-#   make demo   the shop's tests, then one simulated week of the shop (SQLite, no server needed)
+#   make demo   the shop's tests, a simulated week, then its workers at work (SQLite, no server needed)
 #   make test   everything CI runs: ruff, mypy, import-linter, the tests on Django 6.1 and 6.0
 .PHONY: demo test lint types imports tests tests-django60 benchmarks benchmarks-database format clean
 
@@ -34,6 +34,7 @@ $(VENV60)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed
 	cd examples/shop && ../../$(BIN)/python -m pytest -q
 	cd examples/shop && ../../$(BIN)/python manage.py simulate_week
+	cd examples/shop && ../../$(BIN)/python manage.py work_for_a_moment
 
 test: lint types imports tests tests-django60
 
