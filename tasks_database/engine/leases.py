@@ -8,6 +8,8 @@ from . import lifecycle
 from .framework import TaskError
 from .lifecycle import Job, JobStatus
 
+_AWAY = 0.9  # Leases.
+
 
 @dataclass(slots=True)
 class LeaseWatch:
@@ -15,10 +17,10 @@ class LeaseWatch:
 
     A worker is dead when this very watcher has seen its counter stand still for a whole lease. No
     two machines' clocks are compared, and a watcher that was away itself (paused, partitioned)
-    must watch a whole lease anew: it cannot tell who stopped from its own absence.
+    must watch a whole lease anew: it cannot tell who stopped from its own absence, nor from that
+    of the database. It has to look twice a lease; who has not for nearly one was away.
 
     lease: how long a counter must stand still.
-    patience: the longest gap between two looks that still counts as watching; half a lease.
     """
 
     lease: timedelta
@@ -27,7 +29,7 @@ class LeaseWatch:
 
     def look(self, beats: Mapping[str, int], *, now: datetime) -> Sequence[str]:
         """Take note of every worker's counter; the ids of those that are dead at ``now``."""
-        away = self._looked_at is not None and now - self._looked_at > self.lease * 0.9
+        away = self._looked_at is not None and now - self._looked_at > self.lease * _AWAY
         self._looked_at = now
         known = {} if away else self._seen
         self._seen = {

@@ -18,7 +18,7 @@ MAX_KEY = 255
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # A worker is this punctual: of a high rate, so much may start together.
 _PUNCTUAL = timedelta(milliseconds=100)
-_SHORTEST = timedelta(microseconds=100)
+_MOST = 10_000  # A second.
 _RATE = re.compile(r"([1-9][0-9]*)/([smhd])")
 
 
@@ -34,10 +34,10 @@ def parse_rate(rate: object) -> timedelta:
             f'rate must be a number a second, minute, hour or day, such as "10/s", "100/m", '
             f'"1000/h" or "5000/d", not {rate!r}.'
         )
-    interval = timedelta(seconds=_UNITS[match[2]]) / int(match[1])
-    if interval < _SHORTEST:
+    count, seconds = int(match[1]), _UNITS[match[2]]
+    if count > _MOST * seconds:
         raise InvalidTask(f"rate {rate!r} is more than 10,000 a second: leave it out.")
-    return interval
+    return timedelta(seconds=seconds) / count
 
 
 def limit_key(kind: Literal["queue", "task"], backend: str, name: str) -> str:
