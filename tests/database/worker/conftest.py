@@ -147,7 +147,7 @@ class Project:
 
     def worker(self, *options):
         """A started `manage.py tasks_worker`."""
-        return self.start("manage.py", "tasks_worker", "--skip-checks", *options)
+        return self.start("manage.py", "tasks_worker", *options)
 
     def start(self, *command):
         """A started script of the project, whose lines are read as a worker's are."""

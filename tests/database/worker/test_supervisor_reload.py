@@ -88,8 +88,9 @@ def test_code_that_cannot_be_loaded_is_waited_for(project):
 
 
 def test_a_worker_that_waits_for_a_change_can_be_stopped(project):
-    project.write("shop/tasks.py", "def broken(:")
     worker = project.worker("--reload")
+    worker.wait_for("; ready")
+    change(project, worker, "shop/tasks.py", "def broken(:", until="has changed: starting again")
     worker.wait_for("could not start: it is tried again when the code changes")
 
     worker.send()

@@ -101,7 +101,7 @@ def test_on_a_terminal_a_worker_shows_it_and_its_log_goes_over_it(project):
     project.enqueue("hold.enqueue('a')", "fail.enqueue()")
     ours, theirs = pty.openpty()
     worker = subprocess.Popen(
-        [sys.executable, "manage.py", "tasks_worker", "--skip-checks"],
+        [sys.executable, "manage.py", "tasks_worker"],
         cwd=project.path,
         env=project.environment(),
         stdin=theirs,
