@@ -34,9 +34,19 @@ class Prefetch:
         """From ``start``, twice as many whenever that many runs are expected within GOAL."""
         return cls(size=start, minimum=min(start, maximum), maximum=maximum)
 
+    def withdraw(self) -> None:
+        """What was prefetched has waited for too long: claim nothing ahead until a run is short."""
+        if self.is_adaptive:
+            self.size = 0
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether it ever changes."""
+        return self.minimum < self.maximum
+
     def measure(self, elapsed: timedelta) -> None:
         """Take one run's duration into account."""
-        if self.minimum == self.maximum:
+        if not self.is_adaptive:
             return
         seconds = elapsed.total_seconds()
         mean = self._mean
@@ -45,7 +55,9 @@ class Prefetch:
         if self._runs < self.size:
             return
         self._runs = 0
-        if mean * self.size * 2 < GOAL.total_seconds():
+        if self.size == 0:
+            self.size = self.minimum if seconds * self.minimum < GOAL.total_seconds() else 0
+        elif mean * self.size * 2 < GOAL.total_seconds():
             self.size = min(self.size * 2, self.maximum)
         elif mean * self.size > GOAL.total_seconds():
             self.size = max(self.size // 2, self.minimum)

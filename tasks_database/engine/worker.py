@@ -19,6 +19,9 @@ from .lifecycle import Job
 from .policies import Policy, exponential
 from .prefetch import Prefetch
 
+# So long may claimed jobs wait while none is started, before they go back.
+PATIENCE = timedelta(seconds=1)
+
 # So many outcomes are stored without waiting for more.
 GATHERED = 100
 
@@ -174,6 +177,7 @@ class Worker:
         self._prefetch = prefetch if isinstance(prefetch, Prefetch) else Prefetch.fixed(prefetch)
         self._lease = lease
         self._waiting: deque[Job] = deque()
+        self._moved_at: datetime | None = None  # When a job last started; None: not looked at yet.
         self._running: dict[str, Job] = {}
         self._outcomes: list[Job] = []
         self._claiming = False
@@ -204,7 +208,9 @@ class Worker:
         """A Claim brought these jobs; none means that nothing is ready."""
         self._claiming = False
         self._waiting.extend(jobs)
-        self._may_be_ready |= bool(jobs)
+        if jobs:
+            self._moved_at = None
+            self._may_be_ready = True
 
     def suspects_wait(self) -> None:
         """The store has suspects: what is claimed goes back, and they run one at a time."""
@@ -339,6 +345,7 @@ class Worker:
             self._run_suspect(now, commands)
         else:
             self._start_and_claim(now, commands)
+            self._let_go(now, commands)
         return commands or (Wait(self._next_event(now)),)
 
     def _may_acknowledge(self, now: datetime) -> bool:
@@ -377,22 +384,37 @@ class Worker:
             self._suspect = None
             self._waiting.clear()
 
+    def _let_go(self, now: datetime, commands: list[Command]) -> None:
+        """Give back what waits behind long bodies: another worker may be free for it."""
+        if not self._waiting or not self._prefetch.is_adaptive:
+            return
+        if self._moved_at is None:
+            self._moved_at = now
+        if now - self._moved_at >= PATIENCE:
+            self._prefetch.withdraw()
+            self._give_back(commands)
+
     def _run_suspect(self, now: datetime, commands: list[Command]) -> None:
         """Suspects run one at a time, and nothing new beside them: a loss shall be theirs alone.
 
-        Bodies that run already are not waited for: if they are lost with the suspect nobody pays,
-        and the process that comes next has nothing running.
+        Bodies that run already are waited for only where they leave no room: if they are lost with
+        the suspect nobody pays, and the process that comes next has nothing running.
         """
-        if self._suspect is not None and self._suspect.id not in self._running:
+        has_room = len(self._running) < self._concurrency
+        if self._suspect is not None:
+            if not has_room or self._suspect.id in self._running:
+                return
             job = self._start(self._suspect, now)
             self._suspect = None
             self._suspect_runs = job.id
             commands.append(Run(job))
-        elif self._suspect is None:
-            self._give_back(commands)
-            if self._suspect_runs is None and not (self._claiming or self._claiming_suspect):
-                self._claiming_suspect = True
-                commands.append(ClaimSuspect())
+            return
+        self._give_back(commands)
+        # Not while there is no room: another worker may have some.
+        is_asked = self._claiming or self._claiming_suspect
+        if has_room and self._suspect_runs is None and not is_asked:
+            self._claiming_suspect = True
+            commands.append(ClaimSuspect())
 
     def _keep_lease(self, now: datetime, lease: timedelta) -> Iterable[Command]:
         if not self._beating and (self._beat_at is None or now - self._beat_at >= lease / 6):
@@ -449,6 +471,7 @@ class Worker:
         return started
 
     def _start(self, job: Job, now: datetime) -> Job:
+        self._moved_at = now
         started = self._running[job.id] = lifecycle.start(job, now=now, worker_name=self._name)
         if self._budget is not None:
             self._budget -= 1
@@ -465,8 +488,11 @@ class Worker:
                 times.append(self._beat_at + self._lease / 6)
             if not self._stopping:
                 times.append(self._next_rescue)
-        if self._may_start(now) and not self._promoting:
-            times.append(self._next_promote)
+        if self._may_start(now) and not self._suspects_wait:
+            if not self._promoting:
+                times.append(self._next_promote)
+            if self._waiting and self._moved_at is not None and self._prefetch.is_adaptive:
+                times.append(self._moved_at + PATIENCE)
         return min((time for time in times if time is not None), default=None)
 
 

@@ -2,7 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tasks_database.engine import JobStatus, Policy, TaskTimeout, Worker, lifecycle, task_error
+from tasks_database.engine import (
+    JobStatus,
+    Policy,
+    Prefetch,
+    TaskTimeout,
+    Worker,
+    lifecycle,
+    task_error,
+)
 from tasks_database.engine.worker import (
     Acknowledge,
     Claim,
@@ -312,3 +320,52 @@ def test_a_heartbeat_that_is_not_answered_makes_no_driver_spin():
     [wait] = worker.poll(NOON + LEASE / 3)
 
     assert wait == Wait(NOON + LEASE / 2), "the next rescue, not the beat that is under way"
+
+
+# -- what waits behind long bodies ---------------------------------------------------------------
+
+
+def waiting_behind_a_long_body(prefetch):
+    worker = idle_worker(concurrency=1, prefetch=prefetch)
+    worker.work_arrived()
+    worker.poll(NOON)
+    worker.promoted(next_due=None)
+    worker.claimed([claimed(1), claimed(2)])
+    worker.poll(NOON)
+    worker.promoted(next_due=None)
+    worker.claimed([])
+    return worker
+
+
+def test_what_waits_behind_a_long_body_goes_back_to_be_run_by_others():
+    worker = waiting_behind_a_long_body(Prefetch.adaptive(start=1))
+
+    assert list(worker.poll(NOON)) == [Wait(NOON + SECOND)]
+    assert worker.poll(NOON + SECOND) == [Release((claimed(2),))]
+    worker.work_arrived()
+    assert worker.poll(NOON + SECOND) == [Promote()], "nothing is claimed ahead of a long body"
+
+
+def test_it_claims_ahead_again_after_a_short_body():
+    worker = waiting_behind_a_long_body(Prefetch.adaptive(start=1))
+    [long] = worker.running
+    worker.poll(NOON + SECOND)
+    end(worker, long, now=NOON + SECOND)
+    worker.poll(NOON + SECOND)
+    worker.promoted(next_due=None)
+    worker.claimed([claimed(3)])
+    worker.poll(NOON + SECOND)
+    [short] = worker.running
+    end(worker, short, now=NOON + SECOND)
+
+    worker.acknowledged()
+    worker.promoted(next_due=None)
+    worker.claimed([])
+
+    assert worker.poll(NOON + SECOND)[-1] == Claim(2)
+
+
+def test_a_fixed_prefetch_keeps_what_it_holds():
+    worker = waiting_behind_a_long_body(1)
+
+    assert list(worker.poll(NOON + SECOND)) == [Wait(None)]

@@ -1,7 +1,8 @@
 """A Worker against a tiny store, with commands and answers under way, pauses and a rival.
 
 The driver of this machine is as slow as a real one may be: it carries commands out in order, but
-any time may pass, and anything may happen, between a poll and the answer to its commands.
+any time may pass, and anything may happen, between a poll and the answer to its commands. Its
+threads take jobs by themselves when they become free, without storing their starts.
 """
 
 from collections import Counter, deque
@@ -17,11 +18,21 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tasks_database.engine import Job, JobStatus, Policy, Worker, lifecycle, task_error
+from tasks_database.engine import (
+    Job,
+    JobStatus,
+    Policy,
+    Worker,
+    lifecycle,
+    rescue_all,
+    task_error,
+)
 from tasks_database.engine.worker import (
     Acknowledge,
     Claim,
+    ClaimSuspect,
     Heartbeat,
+    Lost,
     Promote,
     Raised,
     Release,
@@ -61,12 +72,17 @@ class DictStore:
             if job.due is not None and job.due <= now:
                 self.put(lifecycle.promote(job, now=now))
 
-    def ready(self):
-        jobs = [job for job in self.jobs.values() if job.status is JobStatus.READY]
+    def ready(self, *, suspect=False):
+        jobs = [
+            job
+            for job in self.jobs.values()
+            if job.status is JobStatus.READY and job.suspect is suspect
+        ]
         return sorted(jobs, key=lambda job: job.order)
 
-    def claim(self, *, limit):
-        claimed = [lifecycle.claim(job, worker_id="w1") for job in self.ready()[:limit]]
+    def claim(self, *, limit, suspect=False):
+        ready = self.ready(suspect=suspect)[:limit]
+        claimed = [lifecycle.claim(job, worker_id="w1") for job in ready]
         for job in claimed:
             self.put(job)
         return claimed
@@ -86,6 +102,13 @@ class DictStore:
             self.put(lifecycle.release(job))
 
 
+_EXCEPTION = ValueError("no")
+outcomes = {
+    "returns": Returned("null"),
+    "raises": Raised(_EXCEPTION, task_error(_EXCEPTION)),
+    "is lost": Lost(_EXCEPTION, task_error(_EXCEPTION)),
+}
+
 # How many commands a turn gets done: mostly all of them.
 progress = st.sampled_from([99, 99, 99, 0, 1, 2])
 
@@ -96,22 +119,30 @@ class Driven(RuleBasedStateMachine):
         prefetch=st.integers(0, 3),
         leased=st.booleans(),
         stops=st.booleans(),
+        gather=st.sampled_from([0, 0, 3]),
+        budget=st.sampled_from([None, None, 1, 4]),
     )
-    def boot(self, concurrency, prefetch, leased, stops):
+    def boot(self, concurrency, prefetch, leased, stops, gather, budget):
         self.concurrency, self.prefetch, self.leased = concurrency, prefetch, leased
         self.worker = Worker(
             "w1",
             concurrency=concurrency,
             prefetch=prefetch,
             lease=LEASE if leased else None,
+            gather=gather * SECOND,
+            max_tasks=budget,
         )
+        self.gather, self.budget = gather * SECOND, budget
         self.now = NOON
         self.store = DictStore()
         self.orders = deque()  # Commands that the driver has been given and not carried out.
         self.answers = deque()  # What the driver knows and has not told yet.
         self.bodies: dict[str, Job] = {}
         self.prefetched: list[Job] = []  # As the worker was told, in order.
+        self.suspect: Job | None = None  # Claimed alone, and not started yet.
         self.ended: list[Job] = []  # Outcomes that no Acknowledge has contained yet.
+        self.first_ended_at = None
+        self.suspects_told = False  # Since then none was found missing.
         self.beat_at = None
         self.stops, self.stopped = stops, False
 
@@ -157,6 +188,23 @@ class Driven(RuleBasedStateMachine):
         self.store.put(rescued)
         self.worker.work_arrived()
 
+    @precondition(lambda self: self.held())
+    @rule(told=st.booleans())
+    def it_is_taken_for_dead(self, told):
+        """All that it holds is rescued at once; of several, all are suspects."""
+        for job in rescue_all(self.held(), error=LOST, now=self.now):
+            self.store.put(job)
+        self.worker.work_arrived()
+        if told:
+            self.looks_for_suspects()
+
+    @precondition(lambda self: self.store.ready(suspect=True))
+    @rule()
+    def looks_for_suspects(self):
+        if self.store.ready(suspect=True):
+            self.suspects_told = True
+            self.worker.suspects_wait()
+
     def held(self):
         return [job for job in self.store.jobs.values() if job.owner == "w1"]
 
@@ -192,14 +240,14 @@ class Driven(RuleBasedStateMachine):
         """What holds of each command at the moment it is given."""
         match command:
             case Run(job):
+                self.check_start(job)
+            case ClaimSuspect():
                 assert not self.stopped
-                assert not self.leased or self.now - self.beat_at < LEASE / 2, "a start too late"
-                assert job.last_attempted_at == self.now
-                running = self.running()
-                assert len(running) < self.concurrency
-                claimed = next(held for held in self.prefetched if held.id not in running)
-                assert job == lifecycle.start(claimed, now=self.now), "not in order"
-                self.prefetched.remove(claimed)
+                assert not under_way[Claim], "what it brings would run beside the suspect"
+                assert not under_way[ClaimSuspect]
+                assert self.suspect is None
+                assert not self.prefetched, "what is prefetched goes back first"
+                assert len(self.running()) < self.concurrency
             case Claim(limit):
                 assert not self.stopped
                 assert not under_way[Claim]
@@ -209,9 +257,11 @@ class Driven(RuleBasedStateMachine):
                 assert not under_way[Acknowledge], "two flushes at once"
                 assert list(outcomes) == self.ended, "each outcome once, in order"
                 self.ended = []
+                self.first_ended_at = None
             case Release(jobs):
-                assert list(jobs) == self.prefetched
-                self.prefetched = []
+                suspect = [] if self.suspect is None else [self.suspect]
+                assert list(jobs) == [*suspect, *self.prefetched]
+                self.prefetched, self.suspect = [], None
             case Promote():
                 assert not self.stopped
                 assert not under_way[Promote]
@@ -221,6 +271,35 @@ class Driven(RuleBasedStateMachine):
             case Rescue():
                 assert self.leased
                 assert not self.stopped
+
+    def check_start(self, job):
+        """What holds of each start, whether it was asked for by poll() or by take()."""
+        assert not self.stopped
+        assert not self.leased or self.now - self.beat_at < LEASE / 2, "a start too late"
+        assert job.last_attempted_at == self.now
+        running = self.running()
+        assert len(running) < self.concurrency
+        if self.suspect is not None:
+            claimed = self.suspect
+            assert job.suspect, "nothing new starts before the suspect"
+            assert not self.suspects_run(), "suspects run one at a time"
+            assert not self.prefetched
+            self.suspect = None
+        else:
+            claimed = next(held for held in self.prefetched if held.id not in running)
+            self.prefetched.remove(claimed)
+            assert not job.suspect
+        assert job == lifecycle.start(claimed, now=self.now), "not in order"
+        if self.budget is not None:
+            self.budget -= 1
+            self.stopped = self.budget == 0
+
+    def suspects_run(self):
+        return [
+            job
+            for job in (*self.bodies.values(), *(order.job for order in self.orders_of(Run)))
+            if job.suspect
+        ]
 
     def running(self):
         """Ids of bodies, and of those whose start is under way."""
@@ -234,16 +313,26 @@ class Driven(RuleBasedStateMachine):
         [wait] = commands
         assert list(self.worker.poll(self.now)) == [wait], "no news, and yet something to do"
         assert wait.until is None or wait.until > self.now, "a driver would spin"
-        assert not self.ended or self.orders_of(Acknowledge)
+        if self.ended and not self.orders_of(Acknowledge):
+            assert self.prefetched, "nothing is left to wait for"
+            assert not self.stopped
+            assert self.now - self.first_ended_at < self.gather
+            assert wait.until <= self.first_ended_at + self.gather
         if self.orders or self.answers or self.stopped:
             return
         if self.leased and self.now - self.beat_at >= LEASE / 2:
             return
+        if self.suspects_run():
+            return  # Nothing new beside them.
+        assert self.suspect is None or self.suspect.id in self.bodies or self.is_full()
         due = self.store.next_due()
-        assert due is None or self.now < due, "a due job sleeps"
-        assert due is None or wait.until <= due, "the wait oversleeps"
-        if len(self.bodies) + len(self.prefetched) < self.concurrency:
-            assert not self.store.ready(), "a ready job is not looked for"
+        if not self.suspects_told:
+            assert due is None or self.now < due, "a due job sleeps"
+            assert due is None or wait.until <= due, "the wait oversleeps"
+            assert self.is_full() or not self.store.ready(), "a ready job is not looked for"
+
+    def is_full(self):
+        return len(self.bodies) + len(self.prefetched) >= self.concurrency
 
     def carry_out(self):
         """The next command meets the store; the worker hears of it later."""
@@ -255,6 +344,8 @@ class Driven(RuleBasedStateMachine):
                 answer = self.store.next_due()
             case Claim(limit):
                 answer = self.store.claim(limit=limit)
+            case ClaimSuspect():
+                answer = self.store.claim(limit=1, suspect=True)
             case Run(job):
                 answer = self.store.start(job)
             case Acknowledge(outcomes):
@@ -273,6 +364,10 @@ class Driven(RuleBasedStateMachine):
             case Claim():
                 self.worker.claimed(answer)
                 self.prefetched += answer
+            case ClaimSuspect():
+                self.suspect = answer[0] if answer else None
+                self.worker.suspect_claimed(self.suspect)
+                self.suspects_told = self.suspect is not None
             case Run(job) if answer:
                 assert job.id not in self.bodies
                 self.bodies[job.id] = job
@@ -287,29 +382,47 @@ class Driven(RuleBasedStateMachine):
     @precondition(lambda self: self.bodies)
     @rule(
         data=st.data(),
-        raises=st.booleans(),
+        how=st.sampled_from(["returns", "returns", "raises", "is lost"]),
         delay=st.sampled_from([None, timedelta(), 7 * SECOND]),
+        takes=st.booleans(),
     )
-    def a_body_ends(self, data, raises, delay):
+    def a_body_ends(self, data, how, delay, takes):
         job = self.bodies.pop(data.draw(st.sampled_from(sorted(self.bodies))))
-        outcome = Returned("null")
-        if raises:
-            exception = ValueError("no")
-            outcome = Raised(exception, task_error(exception))
         policy = Policy(backoff=lambda exception, attempt: delay)
 
-        settled = self.worker.finished(job.id, outcome, policy=policy, now=self.now)
+        settled = self.end(job, outcomes[how], policy)
 
         assert settled.job.claim_number == job.claim_number
         late = job.timeout is not None and self.now - job.last_attempted_at > job.timeout
-        if not raises and not late:
+        if how == "is lost":
+            is_last = job.rescues + 1 > job.max_rescues
+            expected = JobStatus.FAILED if is_last else JobStatus.DEFERRED
+            assert settled.job.failures == job.failures, "it did nothing wrong"
+        elif how == "returns" and not late:
             expected = JobStatus.SUCCESSFUL
         elif delay is None or job.failures + 1 == job.max_attempts:
             expected = JobStatus.FAILED
         else:
             expected = JobStatus.DEFERRED if delay else JobStatus.READY
         assert settled.job.status is expected
+        assert not settled.job.suspect
+        if takes:
+            self.a_thread_takes()
+
+    def end(self, job, outcome, policy):
+        settled = self.worker.finished(job.id, outcome, policy=policy, now=self.now)
         self.ended.append(settled.job)
+        if self.first_ended_at is None:
+            self.first_ended_at = self.now
+        return settled
+
+    def a_thread_takes(self):
+        """As a thread does that is free; the store does not hear of the start."""
+        job = self.worker.take(self.now)
+        if job is not None:
+            self.check_start(job)
+            assert not job.suspect, "its start must be stored first"
+            self.bodies[job.id] = job
 
     # -- the laws ------------------------------------------------------------------------------
 
@@ -326,7 +439,13 @@ class Driven(RuleBasedStateMachine):
         if self.worker.is_done:
             assert self.stopped
             assert not self.orders_of(Claim), "what it brings would be lost"
-            assert not (self.bodies or self.ended or self.prefetched)
+            assert not self.orders_of(ClaimSuspect)
+            assert not (self.bodies or self.ended or self.prefetched or self.suspect)
+
+    @invariant()
+    def it_knows_what_it_holds(self):
+        assert self.worker.held >= {job.id for job in self.prefetched} | self.bodies.keys()
+        assert self.worker.is_stopping is self.stopped
 
     def teardown(self):
         """When the faults end, and the driver does what it is told, everything ends."""
@@ -340,17 +459,14 @@ class Driven(RuleBasedStateMachine):
         for _ in range(1000):
             self.turn(99, 99)
             self.done_is_done()
+            self.looks_for_suspects()  # As a driver does that looks at the store now and then.
             if self.waits is None:
                 continue
             if self.bodies:
-                job = self.bodies.pop(min(self.bodies))
-                settled = self.worker.finished(
-                    job.id, Returned("null"), policy=Policy(), now=self.now
-                )
-                self.ended.append(settled.job)
+                self.end(self.bodies.pop(min(self.bodies)), outcomes["returns"], Policy())
             elif self.is_over():
                 break
-            else:
+            elif not self.store.ready(suspect=True):
                 assert self.waits.until is not None, "nothing would ever wake it"
                 self.now = self.waits.until
         assert self.is_over()
