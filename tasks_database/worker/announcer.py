@@ -5,12 +5,13 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import NamedTuple
 
 from django.db import connections
 
-from tasks_database.engine import Job, JobStatus
+from tasks_database.engine import Job, JobStatus, WorkerDied
 from tasks_database.engine.worker import Outcome, Raised
 from tasks_database.framework import TaskResult, is_heard, task_enqueued, task_finished
 from tasks_database.results import update_result
@@ -54,6 +55,12 @@ class Announcer:
         if jobs:
             self._news.put(lambda: self._each(self._send_enqueued, jobs))
 
+    def died(self, jobs: Sequence[Job]) -> None:
+        """These jobs were taken from workers that died; some have failed for good by that."""
+        failed = [job for job in jobs if job.status is JobStatus.FAILED]
+        if failed:
+            self._news.put(lambda: self._each(partial(send_died, self._sender), failed))
+
     def close(self, timeout: float) -> None:
         """Send what there is, for at most ``timeout`` seconds."""
         self._news.put(None)
@@ -75,24 +82,36 @@ class Announcer:
                 logger.exception("A receiver of a task signal failed; the task itself is stored.")
 
     def _send_finished(self, ended: Ended) -> None:
-        result = ended.result
-        if result is None:
-            # Its task could not be found: there is nothing that a TaskResult could show.
-            return
-        update_result(result, ended.job)
-        if not isinstance(ended.outcome, Raised):
-            task_finished.send(sender=self._sender, task_result=result)
-            return
-        exception = ended.outcome.exception
-        traceback = exception.__traceback__
-        try:
-            # Inside a handler: listeners, Django's own log among them, use sys.exc_info().
-            raise exception
-        except BaseException:  # noqa: BLE001 - any exception of a body, raised two lines above
-            exception.__traceback__ = traceback
-            task_finished.send(sender=self._sender, task_result=result)
+        outcome = ended.outcome
+        exception = outcome.exception if isinstance(outcome, Raised) else None
+        send_finished(self._sender, ended.job, ended.result, exception)
 
     def _send_enqueued(self, job: Job) -> None:
         result = body_of(job).result
         if result is not None:
             task_enqueued.send(sender=self._sender, task_result=result)
+
+
+def send_finished(
+    sender: type, job: Job, result: TaskResult | None, exception: BaseException | None
+) -> None:
+    """Send task_finished; nothing where there is no result, as its task could not be found."""
+    if result is None:
+        return
+    update_result(result, job)
+    if exception is None:
+        task_finished.send(sender=sender, task_result=result)
+        return
+    traceback = exception.__traceback__
+    try:
+        # Inside a handler: listeners, Django's own log among them, use sys.exc_info().
+        raise exception
+    except BaseException:  # noqa: BLE001 - any exception of a body, raised two lines above
+        exception.__traceback__ = traceback
+        task_finished.send(sender=sender, task_result=result)
+
+
+def send_died(sender: type, job: Job) -> None:
+    """Send task_finished for a job that failed because its workers died once too often."""
+    why = job.errors[-1].traceback.rstrip().partition(": ")[2]
+    send_finished(sender, job, body_of(job).result, WorkerDied(why))

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from django.db import DatabaseError, InterfaceError, connections
 
 from tasks_database.backend import DatabaseBackend
-from tasks_database.engine import Job, WorkerDied, task_error
+from tasks_database.engine import Job, JobStatus, WorkerDied, task_error
 from tasks_database.framework import TaskError, task_backends
 
+from .announcer import send_died
 from .clock import WorkerClock
 from .liveness import has_ended
 
@@ -49,6 +50,12 @@ def bury(backend_alias: str, dead: Dead) -> Sequence[Job]:
 
     jobs = store.rescue(dead.boot_id, beats=None, error=error, now=clock.now())
     has_ended(store, dead.boot_id)  # Removes its lock file, where it had one.
+    for job in jobs:
+        if job.status is JobStatus.FAILED:
+            try:
+                send_died(type(backend), job)
+            except Exception:
+                logger.exception("A receiver of a task signal failed; the task itself is stored.")
     return jobs
 
 

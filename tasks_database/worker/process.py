@@ -142,7 +142,8 @@ class WorkerProcess:
             chores=_chores(backend, store),
             shutdown_timeout=config.shutdown_timeout,
         )
-        self._register(store, clock)
+        if not self._register(store, clock):
+            return DONE
         schedules.sync(clock.now())
         if self._owns_process:
             gc.collect()
@@ -172,9 +173,12 @@ class WorkerProcess:
             return REPLACE  # max_tasks
         return DONE
 
-    def _register(self, store: ORMStore, clock: WorkerClock) -> None:
-        """Wait for the database if need be: it may come up after the worker."""
-        pause = 0.5
+    def _register(self, store: ORMStore, clock: WorkerClock) -> bool:
+        """Wait for the database if need be: it may come up after the worker.
+
+        False when the worker was told to stop meanwhile.
+        """
+        pause = 0.5  # seconds
         while True:
             try:
                 clock.sample(store)
@@ -189,14 +193,17 @@ class WorkerProcess:
                     now=clock.now(),
                 )
             except DatabaseError as error:
-                if self._stop_after is not None:
-                    raise
                 logger.warning("The database is not ready (%s): trying again.", error)
                 store.connection.close()
-                time.sleep(pause)
+                ends = time.monotonic() + pause
                 pause = min(pause * 2, 5.0)
+                # Not an Event: a signal handler may not set one that its own thread waits for.
+                while self._stop_after is None and time.monotonic() < ends:
+                    time.sleep(0.1)
+                if self._stop_after is not None:
+                    return False
             else:
-                return
+                return True
 
     def _deregister(self, store: ORMStore) -> None:
         try:

@@ -421,6 +421,7 @@ class Pump:
         self._give_back_strays()
         if rescued:
             logger.warning("Took over %s from workers that are gone.", _count(rescued))
+            self._announcer.died(rescued)
             self._core.tell(lambda worker: worker.work_arrived())
         if self._store.peek().suspects:
             self._core.tell(lambda worker: worker.suspects_wait())

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.tasks.signals import task_enqueued, task_finished, task_started
 from django.utils import timezone
 
+from tasks_database.engine import WorkerDied, lifecycle
 from tasks_database.models import JobRow, PausedQueue, WorkerRow
+from tasks_database.store import WorkerInfo, store_for
 from tasks_database.worker.config import WorkerConfig
 from tasks_database.worker.exit_codes import DONE, REPLACE
 from tasks_database.worker.process import WorkerProcess
@@ -504,3 +506,32 @@ def test_a_schedule_ticks_in_a_running_worker(options):
 
 def _database():
     return tasks.note.get_backend().database
+
+
+def test_listeners_hear_of_a_task_whose_workers_died_once_too_often(options, shared, heard):
+    result = tasks.note.using(max_rescues=0).enqueue()
+    # As a process leaves it that was killed while it ran this task.
+    store = store_for(shared)
+    store.register(WorkerInfo("dead", "w0", "host", 7, 1), now=timezone.now())
+    [job] = store.claim(worker_id="dead", limit=1, now=timezone.now())
+    store.start(lifecycle.start(job, now=timezone.now()))
+    WorkerRow.objects.using(shared).all().delete()
+    heard.clear()
+
+    with running():
+        until(lambda: refreshed(result).is_finished, "the rescue")
+
+    assert heard == [("finished", "DatabaseBackend", "FAILED", WorkerDied)]
+    assert "died while it ran this task" in result.errors[0].traceback
+
+
+def test_a_worker_that_waits_for_its_database_can_be_stopped(options, shared, monkeypatch, caplog):
+    def unreachable(*args, **kwargs):
+        raise OperationalError("nobody answers")
+
+    monkeypatch.setattr("tasks_database.worker.clock.WorkerClock.sample", unreachable)
+
+    with running() as codes:
+        until(lambda: "The database is not ready" in caplog.text, "a first try")
+
+    assert codes == [DONE]
