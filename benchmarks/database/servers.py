@@ -245,7 +245,7 @@ class Redis:
 
     def drop(self, name: str) -> None:  # noqa: ARG002
         deleting = "for _, key in ipairs(redis.call('keys', ARGV[1])) do redis.call('del', key) end"
-        self._ask(f'EVAL "{deleting}" 0 {PREFIX}[:-]*')
+        self._ask(f'EVAL "{deleting}" 0 {PREFIX}[-:]*')
 
     def settings(self, name: str, side: Side, connections: Connections) -> dict[str, Any]:  # noqa: ARG002
         return {}
