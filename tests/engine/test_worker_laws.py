@@ -289,6 +289,7 @@ class Driven(RuleBasedStateMachine):
             claimed = next(held for held in self.prefetched if held.id not in running)
             self.prefetched.remove(claimed)
             assert not job.suspect
+            assert not self.suspects_told, "nothing new starts beside a suspect"
         assert job == lifecycle.start(claimed, now=self.now), "not in order"
         if self.budget is not None:
             self.budget -= 1
