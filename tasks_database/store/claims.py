@@ -213,15 +213,26 @@ class Claims(Adds):
 
     def _ready_sql(self, queue_name: str | None, status: str = "READY") -> tuple[str, list[Any]]:
         """SQL of the conditions and the order of a claim, and its parameters but the limit."""
-        condition, params = "", [self.serves.backend]
-        if queue_name is not None:
-            condition = " AND queue_name = %s"
-            params.append(queue_name)
+        backend = self.serves.backend
+        if queue_name is None:
+            condition, params = self._NOT_PAUSED, [backend]
+        else:
+            # Apart from the rows: PostgreSQL would expect that it leaves none, and read them all.
+            condition = (
+                f" AND queue_name = %s AND NOT EXISTS (SELECT 1 FROM {PAUSED} "
+                "WHERE backend = %s AND queue_name = %s)"
+            )
+            params = [backend, queue_name, backend, queue_name]
         sql = (
-            f"FROM {TABLE} WHERE status = '{status}' AND backend = %s{condition}{self._NOT_PAUSED}"
-            f" ORDER BY {TABLE}.rank, id LIMIT %s"
+            f"FROM {TABLE}{self._index_hint(queue_name)} "
+            f"WHERE status = '{status}' AND backend = %s{condition}"
+            f" ORDER BY {TABLE}.rank, {TABLE}.id LIMIT %s"
         )
         return sql, params
+
+    def _index_hint(self, queue_name: str | None) -> str:  # noqa: ARG002
+        """SQL that names the index of a claim, where a database would choose another one."""
+        return ""
 
     def _claim_from(
         self, queue_name: str | None, worker_id: str, limit: int, status: str = "READY"

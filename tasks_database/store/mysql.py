@@ -81,6 +81,10 @@ class MySQLStore(ORMStore):
                 return 0
             return self.change(f"UPDATE {TABLE} SET {WOKEN} WHERE id IN {self.ids(len(ids))}", ids)
 
+    def _index_hint(self, queue_name: str | None) -> str:
+        # MariaDB walks all queues for one of them, and locks what it looks at.
+        return f" FORCE INDEX ({'tasks_ready' if queue_name is None else 'tasks_ready_queue'})"
+
     def _claim_from(
         self, queue_name: str | None, worker_id: str, limit: int, status: str = "READY"
     ) -> list[Job]:

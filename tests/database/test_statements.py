@@ -240,6 +240,23 @@ def test_an_index_serves_each_question(sql, index):
     assert f"INDEX {index}" in plan[0][3]
 
 
+@pytest.mark.parametrize(("queue", "index"), [("mail", "tasks_ready_queue"), (None, "tasks_ready")])
+def test_a_claim_walks_its_index_in_order(store, queue, index):
+    """And reads no more than it takes, however many wait."""
+    for name in ("mail", "b"):
+        store.add([new_job(queue_name=name, priority=number % 9) for number in range(3000)])
+    with connection.cursor() as cursor:
+        table = "TABLE tasks_database_jobrow"
+        cursor.execute(f"ANALYZE {table if connection.vendor == 'mysql' else table.split()[1]}")
+    ready, params = store._ready_sql(queue)
+    explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+
+    plan = str(store.fetch(f"{explain} SELECT id {ready}{store.skip_locked}", [*params, 5]))
+
+    assert re.search(rf"\b{index}\b", plan), plan
+    assert not re.search("Seq Scan|Sort|filesort|TEMP B-TREE", plan), plan
+
+
 # -- the tables ------------------------------------------------------------------------------------
 
 
