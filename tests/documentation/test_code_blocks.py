@@ -16,8 +16,9 @@ from unittest.mock import ANY
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.tasks import default_task_backend, task_backends
+from django.tasks import TaskResultStatus, default_task_backend, task_backends
 from django.utils import timezone
+from tasks_database.engine import task
 
 from shop.tasks import create_user, fetch_rates, remind_to_pay, send_receipt
 
@@ -84,3 +85,22 @@ def test_relative_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_headings_lead_to_one(page):
+    links = re.findall(r"\]\(([^)#:]*)#([^)]*)\)", page.read_text())
+
+    missing = [
+        (target, heading)
+        for target, heading in links
+        if heading not in headings(page.parent / target if target else page)
+    ]
+
+    assert missing == []
+
+
+def headings(page: Path) -> set[str]:
+    """The names under which GitHub shows the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
