@@ -102,6 +102,9 @@ def follow_ups(
 ) -> list[Job]:
     """The jobs to enqueue because ``job`` has ended; none unless it is SUCCESSFUL or FAILED.
 
+    None either where they cannot be read: such a job fails before it is called, see `links_of`.
+    Who stores its end, or takes it over from a dead worker, must not fail with it.
+
     A hook is called with the id of the ended task's result, a link of a chain with the return value
     followed by the arguments given to ``then``.
 
@@ -110,11 +113,56 @@ def follow_ups(
     if job.follow_ups is None or job.status not in _OCCASION:
         return []
     occasion = _OCCASION[job.status]
+    try:
+        links = links_of(job.follow_ups)
+    except ValueError:
+        return []
     return [
         _follow_up(job, link, now=now, new_id=new_id, key_of=unique_key)
-        for link in decode(job.follow_ups)
+        for link in links
         if link["on"] == occasion
     ]
+
+
+def links_of(text: str) -> list[dict[str, Any]]:
+    """What `encode_follow_ups` has described.
+
+    Raises ValueError for a text that it has not made: a row may have been changed by hand.
+    """
+    try:
+        links = decode(text)
+        are_links = isinstance(links, list) and all(map(_is_link, links))
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    if not are_links:
+        raise ValueError("they are not a list of hooks and links")
+    found: list[dict[str, Any]] = links
+    return found
+
+
+def _is_link(link: Any) -> bool:
+    return (
+        isinstance(link, dict)
+        and all(isinstance(link.get(name), kinds) for name, kinds in _LINK.items())
+        and all(map(_is_link, link["then"]))
+    )
+
+
+_NUMBER_OR_NONE = (int, type(None))
+_LINK: dict[str, Any] = {
+    "on": str,
+    "give": str,
+    "task": str,
+    "backend": str,
+    "queue_name": str,
+    "priority": int,
+    "max_attempts": int,
+    "max_rescues": int,
+    "timeout": _NUMBER_OR_NONE,
+    "args": list,
+    "kwargs": dict,
+    "then": list,
+}
 
 
 _OCCASION = {JobStatus.SUCCESSFUL: "success", JobStatus.FAILED: "failure"}

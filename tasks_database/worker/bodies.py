@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 
 from tasks_database.backend import as_enqueued
 from tasks_database.engine import Job, Policy, TaskTimeout, decode, encode, policy_of, task_error
+from tasks_database.engine.follow_ups import links_of
 from tasks_database.engine.worker import Lost, Outcome, Raised, Returned
 from tasks_database.framework import FrameworkTask, TaskContext, TaskResult
 from tasks_database.resolve import UnknownTask, resolve
@@ -64,6 +65,8 @@ def body_of(job: Job) -> Body:
         return Body(job, None, _NEVER_AGAIN, False, [], {}, None, problem)
     try:
         args, kwargs = _call_of(job)
+        if job.follow_ups is not None:
+            _check_follow_ups(job)
     except CorruptTask as problem:
         return Body(job, task, _NEVER_AGAIN, False, [], {}, None, problem)
     result = result_of(job, as_enqueued(task, job), (args, kwargs))
@@ -87,6 +90,18 @@ def _call_of(job: Job) -> tuple[list[Any], dict[str, Any]]:
     raise CorruptTask(
         f"The stored arguments of {job.task_path} are not [args, kwargs]: it was not called."
     )
+
+
+def _check_follow_ups(job: Job) -> None:
+    """Rather than to call it, and to lose what should follow."""
+    assert job.follow_ups is not None  # noqa: S101 - asked before
+    try:
+        links_of(job.follow_ups)
+    except ValueError as error:
+        raise CorruptTask(
+            f"The stored hooks and chain of {job.task_path} cannot be read ({error}): it was not "
+            "called."
+        ) from None
 
 
 def run_sync(body: Body, deadline: Deadline | None, started: Callable[[Body], None]) -> Outcome:
