@@ -3,12 +3,12 @@
 import os
 import shutil
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connections
+from django.db import OperationalError, connections
 
 from tests.database.conftest import added_database
 
@@ -89,7 +89,8 @@ class Database:
             for (number,) in self._on_server(
                 f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
             ):
-                self._on_server(f"KILL {number}")
+                with suppress(OperationalError):  # It has gone meanwhile.
+                    self._on_server(f"KILL {number}")
 
     def _on_server(self, sql):
         with (

@@ -104,6 +104,13 @@ def _query_hold_query(name):
 
 
 @task
+def leave_a_transaction_open():
+    transaction.atomic().__enter__()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+@task
 async def async_query(number=0):
     from asgiref.sync import sync_to_async
 
@@ -193,7 +200,7 @@ def returns_an_object():
 
 @task
 def fails_with(message):
-    raise ValueError(message)
+    raise ValueError(message.format(nul="\0", half="\ud800"))
 
 
 @task

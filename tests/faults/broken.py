@@ -1,0 +1,3 @@
+"""A module that fails to import."""
+
+1 / 0
