@@ -172,6 +172,10 @@ class Claims(Adds):
             )
             params = [value for name in names for value in (name, backend, name)]
             return [name for (name,) in self.fetch(" UNION ALL ".join([one] * len(names)), params)]
+        return self._not_left_alone(self._all_queues_with_work())
+
+    def _all_queues_with_work(self) -> list[str]:
+        """By jumps from one to the next, whatever is in between."""
         first = f"SELECT min(queue_name) FROM {TABLE} WHERE status = 'READY' AND backend = %s"
         rows = self.fetch(
             f"""WITH RECURSIVE names (name) AS (
@@ -179,9 +183,9 @@ class Claims(Adds):
                 SELECT ({first} AND queue_name > names.name) FROM names
                 WHERE names.name IS NOT NULL)
                 SELECT name FROM names WHERE name IS NOT NULL""",
-            [backend, backend],
+            [self.serves.backend, self.serves.backend],
         )
-        return self._not_left_alone(name for (name,) in rows)
+        return [name for (name,) in rows]
 
     def _queues_with_suspects(self) -> list[str]:
         """The same for suspects, of which there are few; pauses as they are now."""
@@ -194,7 +198,7 @@ class Claims(Adds):
         names = [name for (name,) in rows if queues is None or name in queues]
         return names if queues is not None else self._not_left_alone(names)
 
-    def _not_left_alone(self, names: Any) -> list[str]:
+    def _not_left_alone(self, names: Sequence[str]) -> list[str]:
         avoided = {*self.serves.exclude, *self._paused}
         return [name for name in names if name not in avoided]
 

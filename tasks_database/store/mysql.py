@@ -81,6 +81,16 @@ class MySQLStore(ORMStore):
                 return 0
             return self.change(f"UPDATE {TABLE} SET {WOKEN} WHERE id IN {self.ids(len(ids))}", ids)
 
+    def _all_queues_with_work(self) -> list[str]:
+        # One by one: in a recursive query it reads all that is in between.
+        sql = f"SELECT min(queue_name) FROM {TABLE} WHERE status = 'READY' AND backend = %s"
+        names: list[str] = []
+        name = self.fetch(sql, [self.serves.backend])[0][0]
+        while name is not None:
+            names.append(name)
+            name = self.fetch(f"{sql} AND queue_name > %s", [self.serves.backend, name])[0][0]
+        return names
+
     def _index_hint(self, queue_name: str | None) -> str:
         # MariaDB walks all queues for one of them, and locks what it looks at.
         return f" FORCE INDEX ({'tasks_ready' if queue_name is None else 'tasks_ready_queue'})"
