@@ -37,7 +37,8 @@ class Executor:
         self._sender = sender
         self._limit = threads
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        # The threads that wait for a job, less the jobs that wait for a thread.
+        self._spare = 0
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._deadlines = Deadlines(on_stuck=self._give_up, grace=timeout_grace)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,7 +60,9 @@ class Executor:
             self._run_on_loop(body)
             return
         with self._lock:
-            if self._idle <= self._jobs.qsize() and len(self._threads) < self._limit:
+            self._spare -= 1
+            if self._spare < 0 and len(self._threads) < self._limit:
+                self._spare += 1
                 thread = threading.Thread(
                     target=self._work, name=f"tasks-{len(self._threads) + 1}", daemon=True
                 )
@@ -83,11 +86,7 @@ class Executor:
     def _work(self) -> None:
         try:
             while True:
-                with self._lock:
-                    self._idle += 1
                 job = self._jobs.get()
-                with self._lock:
-                    self._idle -= 1
                 if job is None:
                     return
                 while job is not None:
@@ -100,6 +99,8 @@ class Executor:
                     if outcome is None:
                         return  # Given up; the process ends soon.
                     job = self._core.finished(body, outcome)
+                with self._lock:
+                    self._spare += 1
         finally:
             connections.close_all()
 

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 import warnings
 from datetime import timedelta
@@ -64,6 +65,15 @@ def hold(name):
     tell_that_it_runs(name)
     wait_to_go(name)
     return os.getpid()
+
+
+meeting = threading.Barrier(1)
+
+
+@task
+def meet():
+    """Ends when another one runs at the same time."""
+    meeting.wait()
 
 
 @task
