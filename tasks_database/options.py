@@ -119,7 +119,7 @@ class _Wrong(Exception):  # noqa: N818 - inside this file only
 
 
 def _acknowledge(value: object) -> str:
-    if value not in {"group", "each"}:
+    if value not in ("group", "each"):
         raise _Wrong(
             f"acknowledge is {value!r}.",
             'Write "group" (the default), or "each": every outcome stored before the next task.',
@@ -174,14 +174,17 @@ def _retention(value: object) -> Retention:
 
 
 def _limits(alias: str, value: object) -> tuple[dict[str, Limit], list[Problem]]:
-    if not isinstance(value, Mapping) or set(value) - {"queues"}:
+    queues = value.get("queues", {}) if isinstance(value, Mapping) else None
+    if not (
+        isinstance(value, Mapping) and set(value) <= {"queues"} and isinstance(queues, Mapping)
+    ):
         problem = Problem(
             f"limits is {value!r}.",
             'Write {"queues": {"mail": {"max_concurrency": 5, "rate": "10/s"}}}. '
             "The limits of a task stand at its decorator.",
         )
         return {}, [problem]
-    found = dict(_queue_limits(alias, value.get("queues") or {}))
+    found = dict(_queue_limits(alias, queues))
     return (
         {name: limit for name, limit in found.items() if isinstance(limit, Limit)},
         [limit for limit in found.values() if isinstance(limit, Problem)],

@@ -7,9 +7,12 @@ from django.core import checks
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connections
 from django.tasks import task_backends
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks_database.checks import check_backend, check_databases
 from tasks_database.engine import task
+from tasks_database.options import NAMES, Options, parse_options
 from tests.database import tasks
 from tests.database.conftest import added_database
 
@@ -147,6 +150,22 @@ def test_a_message_says_where_and_what_to_do(in_force):
             "The limits of a task stand at its decorator.",
         ),
         (
+            {"limits": {"queues": ["mail"]}},
+            "OPTIONS: limits is {'queues': ['mail']}.",
+            'Write {"queues": {"mail": {"max_concurrency": 5, "rate": "10/s"}}}. '
+            "The limits of a task stand at its decorator.",
+        ),
+        (
+            {"acknowledge": ["each"]},
+            "OPTIONS: acknowledge is ['each'].",
+            'Write "group" (the default), or "each": every outcome stored before the next task.',
+        ),
+        (
+            {"timeout_grace": 0},
+            "OPTIONS: timeout_grace is 0.",
+            "Write a timedelta, or a number of seconds, above 0.",
+        ),
+        (
             {"limits": {"queues": {"mail": {"rate": "often"}}}},
             "OPTIONS: limits of the queue 'mail': rate must be a number a second, minute, hour or "
             'day, such as "10/s", "100/m", "1000/h" or "5000/d", not \'often\'.',
@@ -184,6 +203,27 @@ def test_a_wrong_option(check, options, message, hint):
     assert told([error]) == [("E001", message)]
     assert error.hint.startswith(hint)
     assert error.obj == 'TASKS["default"]'
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.timedeltas(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["queues", "failed", "mail", "rate", 7]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), values, max_size=4))
+def test_whatever_the_options_are_a_backend_is_made_of_them(options):
+    """Tasks are declared before checks can run; what is wrong is told by those."""
+    parsed, problems = parse_options("default", options)
+
+    assert isinstance(parsed, Options)
+    assert all(problem.message and problem.hint for problem in problems)
 
 
 def test_all_that_is_wrong_is_said_at_once(check):
