@@ -148,24 +148,26 @@ def test_another_tasks_result(backend):
         plain.get_result(result.id)
 
 
+NOBODYS = uuid.UUID(int=7)
+
+
 @pytest.mark.parametrize(
     "result_id",
     [
-        str(uuid.uuid4()),
-        "",
+        pytest.param(str(NOBODYS), id="nobody's"),
+        pytest.param("", id="empty"),
         "no id",
-        "x" * 10_000,
+        pytest.param("x" * 10_000, id="long"),
         "0",
-        "' OR 1=1 --",
-        "\0",
-        "é" * 32,
-        "१" * 32,
+        pytest.param("' OR 1=1 --", id="injected"),
+        pytest.param("\0", id="NUL"),
+        pytest.param("é" * 32, id="letters"),
+        pytest.param("१" * 32, id="digits"),
         None,
         7,
-        b"x",
-        uuid.uuid4(),
+        pytest.param(b"x", id="bytes"),
+        pytest.param(NOBODYS, id="a UUID"),
     ],
-    ids=repr,
 )
 def test_an_id_that_is_none(backend, result_id):
     add.enqueue(1, 2)
