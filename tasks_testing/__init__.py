@@ -26,6 +26,7 @@ from .exceptions import (
 
 if TYPE_CHECKING:
     from .queue import TaskQueue as TaskQueue
+    from .real_worker import running_worker as running_worker
     from .record import TaskRecord as TaskRecord
     from .tally import Tally as Tally
 
@@ -41,9 +42,15 @@ __all__ = [
     "TaskRecord",
     "TasksTestingError",
     "TasksTestingWarning",
+    "running_worker",
 ]
 
-_MODULES = {"TaskQueue": "queue", "TaskRecord": "record", "Tally": "tally"}
+_MODULES = {
+    "TaskQueue": "queue",
+    "TaskRecord": "record",
+    "Tally": "tally",
+    "running_worker": "real_worker",
+}
 
 
 def __getattr__(name: str) -> Any:
