@@ -103,6 +103,14 @@ class Site:
         said = "\n---\n".join(command.text for command in self.commands)
         return f"Tasks are {self.counts()}. Workers said:\n{said}"
 
+    # -- the database server -----------------------------------------------------------------
+
+    def on_the_server(self, sql, params=None):
+        """Run a statement on the test's own connection; the rows."""
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute(sql, params)
+            return cursor.fetchall() if cursor.description else []
+
     # -- files -------------------------------------------------------------------------------
 
     def notes(self, file="notes"):

@@ -204,6 +204,11 @@ def returns_characters(count):
 
 
 @task
+def fails_with_characters(count):
+    raise ValueError("x" * count)
+
+
+@task
 def returns_an_object():
     return object()
 
