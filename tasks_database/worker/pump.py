@@ -363,6 +363,10 @@ class Pump:
         self._core.tell(lambda worker: worker.claimed(jobs))
         if jobs:
             self._wakeup.worked()
+        if self._store.serves.has_limits:
+            # It may have put jobs off; SQLite would not tell of what this connection wrote itself.
+            due = self._next_due = self._store.next_due()
+            self._core.tell(lambda worker: worker.next_due_is(due))
 
     def _promote(self) -> None:
         """Asked for at every turn of a busy worker, and answered from memory mostly."""
