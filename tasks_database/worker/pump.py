@@ -198,6 +198,7 @@ class Pump:
             return
         finally:
             self._watchdog.end()
+        self._database_answered()
         if self._batch and self._core.ask(lambda worker: worker.is_idle):
             self._core.tell(lambda worker: worker.stop())
             return
@@ -247,9 +248,7 @@ class Pump:
         else:
             self._orders.popleft()
             self._is_repeated = False
-            if self._pause:
-                logger.warning("The database answers again.")
-                self._pause = 0.0
+            self._database_answered()
         finally:
             self._watchdog.end()
 
@@ -261,6 +260,11 @@ class Pump:
         )
         self._store.connection.close()
         self._back_off()
+
+    def _database_answered(self) -> None:
+        if self._pause and self._store.connection.connection is not None:
+            logger.warning("The database answers again.")
+            self._pause = 0.0
 
     def _back_off(self) -> None:
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)

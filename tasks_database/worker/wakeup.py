@@ -85,6 +85,8 @@ class PostgreSQLWakeup(Wakeup):
 
     PROVE_EVERY = 30.0  # seconds
     PROOF_TAKES = 10.0
+    # How long it listens before it looks whether that still makes sense.
+    LISTEN = 5.0
 
     def __init__(
         self, store: ORMStore, *, interval: float | None, wake: Callable[[], None]
@@ -139,7 +141,7 @@ class PostgreSQLWakeup(Wakeup):
                     self._listens = True
                     self._proof_sent_at = -self.PROVE_EVERY
                     while not (self._closed or self._is_deaf):
-                        for notification in connection.notifies(timeout=5.0):
+                        for notification in connection.notifies(timeout=self.LISTEN):
                             self._heard(notification.payload)
             except psycopg.Error as error:
                 if self._closed:

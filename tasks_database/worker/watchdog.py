@@ -9,8 +9,11 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from .logs import logger
 
@@ -26,7 +29,10 @@ class Watchdog:
         self._limit = limit
         self._since: float | None = None
         self._closed = threading.Event()
+        self._socket: tuple[Any, int] | None = None
         if connection.vendor != "sqlite":
+            connection_created.connect(self._take_note)
+            self._take_note(connection=connection)
             threading.Thread(target=self._watch, name="tasks-watchdog", daemon=True).start()
 
     def begin(self) -> None:
@@ -39,6 +45,13 @@ class Watchdog:
 
     def close(self) -> None:
         self._closed.set()
+        connection_created.disconnect(self._take_note)
+
+    def _take_note(self, *, connection: BaseDatabaseWrapper, **_: object) -> None:
+        """Keep the number of its socket: no driver likes to be asked by another thread later."""
+        raw = connection.connection
+        if connection is self._connection and hasattr(raw, "fileno"):
+            self._socket = (raw, raw.fileno())
 
     def _watch(self) -> None:
         while not self._closed.wait(self._limit / 4):
@@ -53,8 +66,10 @@ class Watchdog:
 
     def _cut(self) -> None:
         """Make the read end that waits for an answer; the driver reports a lost connection."""
-        try:
-            with socket.socket(fileno=os.dup(self._connection.connection.fileno())) as half_open:
-                half_open.shutdown(socket.SHUT_RDWR)
-        except Exception as error:  # noqa: BLE001 - each driver has its own for a closed connection
-            logger.debug("There was no connection to cut: %s", error)
+        if self._socket is None or self._socket[0] is not self._connection.connection:
+            return  # It is closed already; the number may be another one's.
+        with (
+            suppress(OSError),
+            socket.socket(fileno=os.dup(self._socket[1])) as half_open,
+        ):
+            half_open.shutdown(socket.SHUT_RDWR)
