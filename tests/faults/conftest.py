@@ -28,7 +28,7 @@ def site(faults_database, django_db_blocker, tmp_path, settings):
         },
     }
     with django_db_blocker.unblock(), faults_database.for_a_test(tmp_path) as entry:
-        site = Site(entry, tmp_path)
+        site = Site(entry, tmp_path, disconnect_all=faults_database.disconnect_all)
         try:
             yield site
         finally:

@@ -54,8 +54,8 @@ class Database:
 
     def drop(self):
         if self.vendor != "sqlite":
-            self.disconnect_all()
-            self._on_server(f"DROP DATABASE {self.entry['NAME']}")
+            force = " WITH (FORCE)" if self.vendor == "postgresql" else ""
+            self._on_server(f"DROP DATABASE {self.entry['NAME']}{force}")
 
     @contextmanager
     def for_a_test(self, folder):
@@ -68,7 +68,7 @@ class Database:
         with added_database(ALIAS, entry):
             yield entry
             if self.vendor != "sqlite":
-                connections[ALIAS].close()
+                # Of what was killed, the server may still carry out the last statement.
                 self.disconnect_all()
                 self._empty()
 
@@ -78,19 +78,21 @@ class Database:
                 cursor.execute(f"DELETE FROM {model._meta.db_table}")
 
     def disconnect_all(self):
-        """Of what was killed, the server may still carry out the last statement."""
-        name = self.entry["NAME"]
-        if self.vendor == "postgresql":
-            self._on_server(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                f"WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        """Of all but the connection of this thread."""
+        with connections[ALIAS].cursor() as cursor:
+            if self.vendor == "postgresql":
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                return
+            cursor.execute(
+                "SELECT id FROM information_schema.processlist "
+                "WHERE db = database() AND id <> connection_id()"
             )
-        else:
-            for (number,) in self._on_server(
-                f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
-            ):
+            for (number,) in cursor.fetchall():
                 with suppress(OperationalError):  # It has gone meanwhile.
-                    self._on_server(f"KILL {number}")
+                    cursor.execute(f"KILL {number}")
 
     def _on_server(self, sql):
         with (
@@ -98,4 +100,3 @@ class Database:
             connections["faults_server"].cursor() as cursor,
         ):
             cursor.execute(sql)
-            return cursor.fetchall() if cursor.description else []

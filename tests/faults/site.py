@@ -19,11 +19,13 @@ class Site:
 
     entry: of DATABASES, for the workers.
     folder: where bodies leave files.
+    disconnect_all: has the server close all connections to the database but the test's own.
     """
 
-    def __init__(self, entry, folder):
+    def __init__(self, entry, folder, *, disconnect_all=None):
         self.entry = entry
         self.folder = folder
+        self.disconnect_all = disconnect_all
         self.commands = []
 
     @property
@@ -86,6 +88,11 @@ class Site:
         """Wait until the registered processes are as they should be; see registered()."""
         self.wait_until(lambda: condition(self.registered()), what)
         return self.registered()
+
+    def beats(self, name=None):
+        """How often the worker with this name has beaten, or the only one: six times a lease."""
+        rows = WorkerRow.objects.using(ALIAS).all()
+        return (rows if name is None else rows.filter(name=name)).get().beats
 
     def busy(self, name):
         """The row's id and the process of the worker with this name; None while it holds none."""

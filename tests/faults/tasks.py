@@ -94,6 +94,13 @@ def query(number=0):
 
 
 @task
+def keep_connection(number, seconds):
+    """Has the connection for itself meanwhile."""
+    query.func(number)
+    time.sleep(seconds)
+
+
+@task
 def query_twice(name, *, in_a_transaction=False):
     """Uses the connection before and after it was held."""
     note(name)

@@ -14,10 +14,6 @@ from .site import ALIAS
 from .tasks import fork_and_die, hold, hold_the_interpreter, work
 
 
-def beats(name):
-    return WorkerRow.objects.using(ALIAS).get(name=name).beats
-
-
 def two_workers(site, result, *, lease):
     """Workers a and b; a runs ``hold``, and both are ready. The processes of the two."""
     a = site.ready_worker("--worker-id", "a", "--threads", "1", lease=lease)
@@ -82,9 +78,9 @@ def test_on_sqlite_a_worker_that_stands_still_is_not_taken_for_dead(site, on):
     _, first, _ = two_workers(site, result, lease=1)
 
     stop_still(first)
-    before = beats("b")
+    before = site.beats("b")
     # It beats six times a lease, and looks for dead ones twice.
-    site.wait_until(lambda: beats("b") >= before + 18, "three leases to pass")
+    site.wait_until(lambda: site.beats("b") >= before + 18, "three leases to pass")
     os.kill(first, signal.SIGCONT)
     site.let_go("x")
     job = site.wait_for_status(result, "SUCCESSFUL")
