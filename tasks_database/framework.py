@@ -47,13 +47,15 @@ def is_heard(signal: Signal) -> bool:
     It has none when Django's own log is its only receiver, at a level that is switched off. That
     is the common case, and asking costs a tenth of sending.
     """
-    receivers = signal.receivers
-    if len(receivers) != 1:
-        return bool(receivers)
     own, level = _LOGGED[signal]
-    connected = receivers[0][1]
-    is_own = isinstance(connected, weakref.ref) and connected() is own
-    return not is_own or signals.logger.isEnabledFor(level)
+    for _, connected, *_ in signal.receivers:
+        receiver = connected() if isinstance(connected, weakref.ref) else connected
+        if receiver is own:
+            if signals.logger.isEnabledFor(level):
+                return True
+        elif receiver is not None:  # Else it is gone, and only not cleared away yet.
+            return True
+    return False
 
 
 __all__ = [

@@ -62,3 +62,13 @@ def test_without_receivers_nobody_hears(silent):
         assert not is_heard(task_started)
     finally:
         task_started.connect(signals.log_task_started)
+
+
+def test_a_receiver_that_is_gone_does_not_hear(silent):
+    def receive(**kwargs):
+        raise AssertionError("it was only asked for")
+
+    task_finished.connect(receive)
+    del receive
+
+    assert not is_heard(task_finished)
