@@ -354,6 +354,9 @@ class Pump:
 
     def _give_back_strays(self) -> None:
         known = self._core.known() | self._abandoned
+        for order in self._orders:
+            if isinstance(order, Release):  # It is yet to be carried out.
+                known.update(job.id for job in order.jobs)
         strays = self._store.release_strays(self._worker_id, known=known)
         if strays:
             logger.warning(
