@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from django.db import connections
 
 ROOT = Path(__file__).parent.parent.parent
 # Longer than anything here takes: who waits so long has failed.
@@ -28,6 +30,19 @@ def wait_until(condition, what, *, context=lambda: ""):
             pytest.fail(f"Waited {PATIENCE:g} s for {what}. {context()}")
         time.sleep(0.01)
     return found
+
+
+def in_another_thread(function):
+    """Call it with database connections of its own, and wait; what it returned or raised."""
+
+    def call():
+        try:
+            return function()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
 
 
 def state_of(pid):

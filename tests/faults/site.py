@@ -34,22 +34,22 @@ class Site:
 
     # -- workers -----------------------------------------------------------------------------
 
-    def worker(self, *arguments, entry=None, environment=None, **options):
+    def worker(self, *arguments, entry=None, **options):
         """A started `tasks_worker`; ``options`` are the OPTIONS of its backend."""
-        command = Command(
-            ["--skip-checks", *arguments],
-            {
-                **{name: text for name, text in os.environ.items() if "PYTEST" not in name},
-                "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
-                "PYTHONPATH": str(ROOT),
-                "FAULTS_DATABASE": json.dumps(entry or self.entry),
-                "FAULTS_OPTIONS": json.dumps(options),
-                "FAULTS_FOLDER": str(self.folder),
-                **(environment or {}),
-            },
-        )
+        command = Command(["--skip-checks", *arguments], self.environment(entry, options))
         self.commands.append(command)
         return command
+
+    def environment(self, entry=None, options=None):
+        """That of a process of this project."""
+        return {
+            **{name: text for name, text in os.environ.items() if "PYTEST" not in name},
+            "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+            "PYTHONPATH": str(ROOT),
+            "FAULTS_DATABASE": json.dumps(entry or self.entry),
+            "FAULTS_OPTIONS": json.dumps(options or {}),
+            "FAULTS_FOLDER": str(self.folder),
+        }
 
     def ready_worker(self, *arguments, **options):
         """The same, once it takes tasks."""

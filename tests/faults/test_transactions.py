@@ -1,24 +1,11 @@
 """Enqueued inside a transaction: seen when it has committed, and not a moment before."""
 
-import threading
-
 import pytest
-from django.db import connections, transaction
+from django.db import transaction
 
+from .processes import in_another_thread
 from .site import ALIAS
 from .tasks import work
-
-
-def in_another_thread(function):
-    """Call it with a connection of its own, and wait."""
-
-    def call():
-        function()
-        connections.close_all()
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join(30)
 
 
 class RolledBack(Exception):
