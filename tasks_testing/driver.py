@@ -26,6 +26,7 @@ from .execution import describe_run, run_body
 from .framework import TaskResult, task_backends, task_finished
 from .journal import Attempt, Entry, journal, next_event
 from .results import result_of, update_result
+from .stored_tasks import callee_of
 
 # Worker ids are opaque strings to Django; a readable one helps in reports.
 WORKER_ID = "test-worker"
@@ -152,6 +153,9 @@ class Drain:
         assert entry is not None  # noqa: S101 - the journal keeps an entry for each stored job
         self._check_limits(entry, job)
         journal.store.start(job)
+        # What is in a table, a worker knows by its path.
+        in_table = journal.store.takes_part
+        task, policy = callee_of(job.task_path) if in_table else (entry.task, entry.policy)
         if result is None:
             result = result_of(entry)
         else:
@@ -160,12 +164,12 @@ class Drain:
         event = next_event()
         outer = _unraised.set([])
         try:
-            outcome = run_body(entry, job, sender=sender, result=result)
+            outcome = run_body(entry, job, task, sender=sender, result=result)
             self.errors += _unraised.get() or ()
         finally:
             _unraised.reset(outer)
         now = clock.now()
-        settled = finish(job, outcome, policy=entry.policy, now=now)
+        settled = finish(job, outcome, policy=policy, now=now)
         raised = settled.outcome if isinstance(settled.outcome, Raised) else None
         entry.attempts.append(
             Attempt(

@@ -15,14 +15,14 @@ from tasks_database.engine import (
 )
 from tasks_database.engine.worker import Outcome, Raised, Returned
 
-from .framework import TaskContext, TaskResult, task_started
+from .framework import Task, TaskContext, TaskResult, task_started
 from .journal import Entry, current_entry
 from .origin import is_library_file, origin_text
 from .transactions import task_layers
 
 
-def run_body(entry: Entry, job: Job, *, sender: type, result: TaskResult) -> Outcome:
-    """Run the body of the started ``job``, and say how it ended.
+def run_body(entry: Entry, job: Job, task: Task, *, sender: type, result: TaskResult) -> Outcome:
+    """Run the body of the started ``job``, which is ``task``'s, and say how it ended.
 
     ``result``, which is RUNNING, goes to task_started and to the TaskContext. KeyboardInterrupt
     and the outcomes of pytest (fail, skip, exit) are not the task's: they end the test at once,
@@ -33,7 +33,7 @@ def run_body(entry: Entry, job: Job, *, sender: type, result: TaskResult) -> Out
     try:
         with task_layers():
             task_started.send(sender=sender, task_result=result)
-            payload = _encode_return(entry, _call(entry, result))
+            payload = _encode_return(entry, _call(entry, task, result))
         return Returned(payload)
     except KeyboardInterrupt:
         raise
@@ -49,9 +49,8 @@ def run_body(entry: Entry, job: Job, *, sender: type, result: TaskResult) -> Out
         current_entry.reset(token)
 
 
-def _call(entry: Entry, result: TaskResult) -> object:
+def _call(entry: Entry, task: Task, result: TaskResult) -> object:
     __tracebackhide__ = True  # pytest.fail() in a body is shown where it was called.
-    task = entry.task
     # Decoded for each attempt, as a worker does: what a body did to its arguments is gone.
     args, kwargs = entry.call
     if task.takes_context:

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 from tasks_database.engine import Job, Policy, decode
 from tasks_database.engine.calls import NO_ARGUMENTS
+from tasks_database.ids import parse_id
 
+from .block_store import BlockStore
 from .framework import Task
 from .memory_store import MemoryStore
 from .origin import Origin
@@ -49,10 +51,11 @@ class Entry:
     parent: "Entry | None"
     mark: TransactionMark
     transactional: bool | None  # None: nobody said.
-    store: MemoryStore
+    store: BlockStore
     enqueued: bool = True  # False for run_task(): ran, but nothing enqueued it.
     follows: bool = False  # A hook or a link of a chain: enqueued because the parent has ended.
     looked_at: bool = False  # Its failure reached the test.
+    is_gone: bool = False  # Its row is not in the table any more.
     attempts: list[Attempt] = field(default_factory=list)
     event: int = field(default_factory=next_event)
     forgotten: Job | None = None  # As it was when the store dropped it: clear(), or the history.
@@ -83,8 +86,8 @@ class Entry:
 
     @property
     def is_visible(self) -> bool:
-        """False when a rolled-back transaction took the job with it."""
-        return not (self.transactional and self.is_rolled_back)
+        """False when a rolled-back transaction took the job with it, or its row is gone."""
+        return not (self.is_gone or (self.transactional and self.is_rolled_back))
 
 
 def call_of(job: Job) -> tuple[list[Any], dict[str, Any]]:
@@ -105,19 +108,29 @@ class Journal:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.keeps_everything = False  # Within a test nothing is dropped.
+        self.in_database = False  # Whether the outermost block keeps its jobs there.
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: a new test begins."""
         with self.lock:
-            self._blocks = [_Block()]
+            self._blocks: list[_Block] = []
+            self._blocks = [self._new_block(in_database=self.in_database)]
             self._finished: deque[str] = deque()
 
+    def _new_block(self, *, in_database: bool) -> "_Block":
+        return _DatabaseBlock() if in_database else _Block()
+
     @contextmanager
-    def block(self) -> Iterator[None]:
-        """Begin a block of its own; at its end, the entries join those of the block around."""
+    def block(self, *, in_database: bool | None = None) -> Iterator[None]:
+        """Begin a block of its own; at its end, the entries join those of the block around.
+
+        in_database: where its jobs are kept; None is where those of the block around are.
+        """
         with self.lock:
-            inner = _Block(first_sequence=self.store.last_sequence)
+            if in_database is None:
+                in_database = self.is_in_database
+            inner = self._new_block(in_database=in_database)
             self._blocks.append(inner)
         try:
             yield
@@ -130,19 +143,24 @@ class Journal:
     @contextmanager
     def disowned(self) -> Iterator[None]:
         """Forget what the block enqueues: it belongs to no test (a wider-scoped fixture)."""
-        before = self.store.last_sequence
+        before = next_event()
         try:
             yield
         finally:
-            if self.store.last_sequence != before:
-                self.forget(lambda entry: entry.job.sequence > before)
+            if any(block.last_event > before for block in self._blocks):
+                self.forget(lambda entry: entry.event > before)
 
     @property
     def is_empty(self) -> bool:
         return not any(block.entries for block in self._blocks)
 
     @property
-    def store(self) -> MemoryStore:
+    def is_in_database(self) -> bool:
+        """Whether the innermost block keeps its jobs in the database."""
+        return isinstance(self._blocks[-1], _DatabaseBlock)
+
+    @property
+    def store(self) -> BlockStore:
         """The jobs of the innermost block."""
         return self._blocks[-1].store
 
@@ -157,13 +175,39 @@ class Journal:
             # Before the job, for which another thread may look at once.
             block.entries[job.id] = entry
             in_doubt = entry.transactional and entry.mark.open_at_enqueue
-            standing = block.store.add_one(job, committed=not in_doubt)
-            return entry if standing is job else block.instead(entry, standing)
+            try:
+                standing = block.store.add_one(job, committed=not in_doubt)
+            except BaseException:
+                del block.entries[job.id]
+                raise
+            return entry if standing is job else self._instead(block, entry, standing)
 
     def add_many(self, pairs: Sequence[tuple[Job, Entry]]) -> list[Entry]:
-        """The same for many."""
+        """The same for many, of one task: all of them, or none."""
         with self.lock:
-            return [self.add(job, entry) for job, entry in pairs]
+            block = self._blocks[-1]
+            for job, entry in pairs:
+                entry.store = block.store
+                block.entries[job.id] = entry
+            in_doubt = any(entry.transactional and entry.mark.open_at_enqueue for _, entry in pairs)
+            jobs = [job for job, _ in pairs]
+            try:
+                standing = block.store.add(jobs, committed=not in_doubt)
+            except BaseException:
+                for job in jobs:
+                    del block.entries[job.id]
+                raise
+            return [
+                entry if kept is job else self._instead(block, entry, kept)
+                for (job, entry), kept in zip(pairs, standing, strict=True)
+            ]
+
+    def _instead(self, block: "_Block", entry: Entry, standing: Job) -> Entry:
+        """The entry of the job that stands for this one's, which is not kept."""
+        del block.entries[entry.job_id]
+        found = self.get(standing.id)
+        assert found is not None  # noqa: S101 - a store's jobs have entries
+        return found
 
     def get(self, job_id: str) -> Entry | None:
         """The entry of any block."""
@@ -172,6 +216,20 @@ class Journal:
                 return block.entries[job_id]
         return None
 
+    def look_up(self, job_id: str) -> Entry | None:
+        """The same with its job as it is now; None where that is not there any more."""
+        entry = self.get(job_id)
+        if entry is None and self.is_in_database:
+            # In any spelling, as in production; and of whoever put it there.
+            job_id = parse_id(job_id) or job_id
+            entry = self.get(job_id)
+            if entry is None:
+                self.everything()
+                entry = self.get(job_id)
+        if entry is None or entry.store.get(entry.job_id) is None:
+            return None
+        return entry
+
     def entries(self, *, aliases: Collection[str] | None = None) -> list[Entry]:
         """Entries of the innermost block, of these backends, but for those rolled back."""
         return [entry for entry in self.everything(aliases=aliases) if entry.is_visible]
@@ -179,9 +237,11 @@ class Journal:
     def everything(self, *, aliases: Collection[str] | None = None) -> list[Entry]:
         """The same with the jobs that a rolled-back transaction took away: for messages."""
         with self.lock:
+            block = self._blocks[-1]
+            block.refresh()
             return [
                 entry
-                for entry in self._blocks[-1].entries.values()
+                for entry in block.entries.values()
                 if aliases is None or entry.task.backend in aliases
             ]
 
@@ -209,16 +269,27 @@ class Journal:
 
 
 class _Block:
-    def __init__(self, *, first_sequence: int = 0) -> None:
-        self.entries: dict[str, Entry] = {}
-        self.store = MemoryStore(
-            is_committed=self._is_committed, follows=self._follow, first_sequence=first_sequence
-        )
+    """Some entries and the store of their jobs, which is in memory."""
 
-    def instead(self, entry: Entry, standing: Job) -> Entry:
-        """The entry of the job that stands for this one's, which is not kept."""
-        del self.entries[entry.job_id]
-        return self.entries[standing.id]
+    store: BlockStore
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.store = MemoryStore(is_committed=self._is_committed, follows=self._follow)
+
+    @property
+    def last_event(self) -> int:
+        """When the last entry was made; see next_event."""
+        return next(reversed(self.entries.values())).event if self.entries else 0
+
+    def _is_committed(self, job_id: str) -> bool | None:
+        match self.entries[job_id].mark.state:
+            case TransactionState.OPEN:
+                return None
+            case TransactionState.ROLLED_BACK:
+                return False
+            case _:
+                return True
 
     def _follow(self, parent_job: Job, job: Job) -> None:
         """Enter a job that is enqueued because another one has ended."""
@@ -237,27 +308,74 @@ class _Block:
             follows=True,
         )
 
-    def _is_committed(self, job_id: str) -> bool | None:
-        match self.entries[job_id].mark.state:
-            case TransactionState.OPEN:
-                return None
-            case TransactionState.ROLLED_BACK:
-                return False
-            case _:
-                return True
+    def refresh(self) -> None:
+        """Learn what became of the jobs, where others can change them."""
 
     def drop(self, entry: Entry) -> None:
         # A tally, or a child of the task, may hold the entry still.
         entry.forgotten = entry.job
         # First out of the store, which asks for the entry of each job that it has.
-        self.store.discard(entry.job_id)
+        entry.store.discard(entry.job_id)
         del self.entries[entry.job_id]
 
     def absorb(self, inner: "_Block") -> None:
-        for entry in inner.entries.values():
-            entry.store = self.store
+        """Take over the entries of a block that has ended, and go on with its jobs."""
+        own = [entry for entry in inner.entries.values() if entry.store is inner.store]
         self.entries.update(inner.entries)
-        self.store.absorb(inner.store)
+        self._take_jobs(inner, own)
+
+    def _take_jobs(self, inner: "_Block", own: Sequence[Entry]) -> None:
+        assert isinstance(self.store, MemoryStore)  # noqa: S101 - the other class has its own
+        self.store.absorb(
+            [entry.job for entry in own],
+            undecided=[entry.job_id for entry in own if entry.is_in_doubt],
+            void={entry.job_id for entry in own if not entry.is_visible},
+        )
+        for entry in own:
+            entry.store = self.store
+        inner.store.close()
+
+
+class _DatabaseBlock(_Block):
+    """The same with the jobs in the database."""
+
+    def __init__(self) -> None:
+        # Imported here: the recording backends alone have no use for it.
+        from .database_store import DatabaseStore
+
+        self.entries = {}
+        self._rows = self.store = DatabaseStore(
+            is_committed=self._is_committed,
+            follows=self._follow,
+            adopts=self._adopt,
+        )
+
+    def _adopt(self, job: Job) -> None:
+        """Enter a job that something else has put into the table."""
+        task, policy = stored_task(job)
+        self.entries[job.id] = Entry(
+            job_id=job.id,
+            task=task,
+            policy=policy,
+            origin=None,
+            parent=None,
+            mark=AUTOCOMMIT,
+            transactional=True,
+            store=self.store,
+        )
+
+    def refresh(self) -> None:
+        gone = self._rows.refresh()
+        for entry in self.entries.values():
+            entry.is_gone = entry.job_id in gone
+
+    def _take_jobs(self, inner: _Block, own: Sequence[Entry]) -> None:
+        """Those in memory stay there, to be looked at: no rows are made of them."""
+        if not isinstance(inner, _DatabaseBlock):
+            return
+        self._rows.absorb(inner._rows)  # noqa: SLF001 - another object of this class
+        for entry in own:
+            entry.store = self.store
 
 
 journal = Journal()

@@ -28,23 +28,23 @@ def new_id() -> str:
 
 
 class MemoryStore:
-    """See `tasks_database.engine.Store`; every method may be called from any thread.
+    """See BlockStore; every method may be called from any thread.
 
     is_committed: asked, before work is looked for, about the jobs that were added with
     ``committed=False``. True: workers see it from now on; False: it was rolled back, nobody ever
     will; None: not decided yet. So would a row in a database behave.
     follows: told, before anybody can see it, of a job that is enqueued because another one has
     ended, and of that one.
-
-    The methods that look for work take ``backends``, the aliases to look at; None is all.
     """
+
+    takes_part = False  # It emulates it, for jobs that are added with ``committed=False``.
+    new_id = staticmethod(new_id)
 
     def __init__(
         self,
         *,
         is_committed: Callable[[str], bool | None],
         follows: Callable[[Job, Job], object] = lambda _parent, _job: None,
-        first_sequence: int = 0,
     ) -> None:
         self.jobs: dict[str, Job] = {}
         self._lock = threading.RLock()
@@ -52,16 +52,13 @@ class MemoryStore:
         self._unique: dict[tuple[str, str, str], str] = {}  # The ids of jobs that wait with a key.
         self._is_committed = is_committed
         self._follows = follows
-        self._undecided: dict[str, None] = {}  # In enqueue order.
-        self.last_sequence = first_sequence
-
-    new_id = staticmethod(new_id)
+        self.undecided: dict[str, None] = {}  # In enqueue order.
+        self.last_sequence = 0
 
     def add(self, jobs: Sequence[Job], *, committed: bool = True) -> Sequence[Job]:
         return [self.add_one(job, committed=committed) for job in jobs]
 
     def add_one(self, job: Job, *, committed: bool) -> Job:
-        """Keep a new job; the job that stands for it."""
         with self._lock:
             if job.unique_key is not None:
                 holder = self._holder(job)
@@ -75,29 +72,46 @@ class MemoryStore:
                 self._put(job)
             else:
                 self.jobs[job.id] = job
-                self._undecided[job.id] = None
+                self.undecided[job.id] = None
         return job
 
     def get(self, job_id: str) -> Job | None:
         return self.jobs.get(job_id)
 
-    def absorb(self, other: "MemoryStore") -> None:
-        """Take over every job of ``other``, whose sequences follow those of this store."""
+    def refresh(self) -> None:
+        """Nobody else changes what is here."""
+
+    def replace(self, job: Job) -> None:
+        self.jobs[job.id] = job
+
+    def close(self) -> None:
+        """Nobody else sees what is here."""
+
+    def absorb(
+        self, jobs: Iterable[Job], *, undecided: Collection[str], void: Collection[str]
+    ) -> None:
+        """Take over jobs that were enqueued after those of this store.
+
+        void: those that a rolled-back transaction took away; they are kept to be looked at.
+        """
         with self._lock:
-            for job_id, job in other.jobs.items():
-                if job_id in other._undecided:  # noqa: SLF001 - another object of this class
-                    self.jobs[job_id] = job
-                    self._undecided[job_id] = None
+            for job in sorted(jobs, key=lambda job: job.sequence):
+                self.last_sequence += 1
+                object.__setattr__(job, "sequence", self.last_sequence)
+                self.jobs[job.id] = job
+                if job.id in void:
+                    continue
+                if job.unique_key is not None and job.status.is_pending and not job.claim_number:
+                    self._unique.setdefault(_key(job), job.id)
+                if job.id in undecided:
+                    self.undecided[job.id] = None
                 else:
                     self._put(job)
-            self._unique = other._unique | self._unique  # noqa: SLF001
-            self.last_sequence = max(self.last_sequence, other.last_sequence)
 
     def discard(self, job_id: str) -> None:
-        """Forget a job."""
         with self._lock:
             job = self.jobs.pop(job_id, None)
-            self._undecided.pop(job_id, None)
+            self.undecided.pop(job_id, None)
             if job is not None:
                 self._free_key(job)
 
@@ -107,7 +121,6 @@ class MemoryStore:
         return min((due for due in dues if due is not None), default=None)
 
     def deferred(self, *, backends: Collection[str] | None = None) -> list[Job]:
-        """The jobs that wait for their due time and that workers can see, the earliest first."""
         with self._lock:
             waiting = [item for lane in self._visible_lanes(backends) for item in lane.deferred]
             jobs = [(item, self.jobs.get(item[-1])) for item in sorted(waiting)]
@@ -143,7 +156,6 @@ class MemoryStore:
             return claimed
 
     def claim_job(self, job_id: str, *, worker_id: str) -> Sequence[Job]:
-        """Claim this job if it is ready, out of turn: for running one task at once."""
         with self._lock:
             job = self.jobs.get(job_id)
             if job is None or job.status is not JobStatus.READY:
@@ -183,7 +195,7 @@ class MemoryStore:
         job_id = self._unique.get(_key(job))
         if job_id is None:
             return None
-        if job_id in self._undecided and self._is_committed(job_id) is False:
+        if job_id in self.undecided and self._is_committed(job_id) is False:
             return None  # Its key went with it.
         return self.jobs[job_id]
 
@@ -207,7 +219,7 @@ class MemoryStore:
                 continue
             self._follows(parent, job)
             # With the transaction that decides on the job that it follows, if one does.
-            added.append(self.add_one(job, committed=parent.id not in self._undecided))
+            added.append(self.add_one(job, committed=parent.id not in self.undecided))
         return added
 
     def _is_current(self, job: Job) -> bool:
@@ -230,17 +242,17 @@ class MemoryStore:
             )
 
     def _visible_lanes(self, backends: Collection[str] | None) -> list[_Lane]:
-        if self._undecided:
+        if self.undecided:
             self._admit_committed()
         if backends is None:
             return list(self._lanes.values())
         return [lane for alias, lane in self._lanes.items() if alias in backends]
 
     def _admit_committed(self) -> None:
-        for job_id in list(self._undecided):
+        for job_id in list(self.undecided):
             committed = self._is_committed(job_id)
             if committed is not None:
-                del self._undecided[job_id]
+                del self.undecided[job_id]
             if committed:
                 self._put(self.jobs[job_id])
             elif committed is False:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
 from tasks_database.engine import Task as EngineTask
@@ -36,6 +37,7 @@ class Mirror:
     supports_get_result: bool = True
     supports_priority: bool = True
     transactional: bool | None = None  # None: nobody said.
+    database: str | None = DEFAULT_DB_ALIAS  # None: ``backend.database`` says, each time.
     queues: Collection[str] | None = None  # None: the recording entry's own QUEUES hold.
 
     @property
@@ -118,5 +120,6 @@ def _build(alias: str, entry: Mapping[str, Any]) -> Mirror:
         transactional=getattr(backend, "transactional", None)
         if transactional is None
         else transactional,
+        database=None if hasattr(type(backend), "database") else DEFAULT_DB_ALIAS,
         queues=getattr(backend, "queues", None),
     )

@@ -24,8 +24,9 @@ class TaskQueue(Verbs):
             task_queue.assert_enqueued(send_receipt, args=[order.pk])
             task_queue.advance(hours=24)
 
-    mode: "record" or "immediate"; without it, backends that record already stay as they are, and
-    others are replaced by recording ones that mirror them. TASKS overridden by the test wins.
+    mode: "record", "immediate" or "database" (as "record", with the tasks in the tables and in the
+    store of production); without it, backends that record already stay as they are, and others
+    are replaced by recording ones that mirror them. TASKS overridden by the test wins.
     now: freeze the clock at this time from the start.
     strict: flags of `tasks_testing.strictness`, checked at the end: True, "failed never_run", ...
     on_commit: emulate commits inside a TestCase's transaction (True), or leave Django as it is
@@ -82,8 +83,9 @@ class TaskQueue(Verbs):
         self._unchecked = self._strict
         with ExitStack() as stack:
             stack.enter_context(recording(self._mode))
-            if self._own_block:
-                stack.enter_context(journal.block())
+            in_database = self._in_database()
+            if self._own_block or in_database is not journal.is_in_database:
+                stack.enter_context(journal.block(in_database=in_database))
             if not journal.keeps_everything:
                 journal.keeps_everything = True
                 stack.callback(setattr, journal, "keeps_everything", False)
@@ -97,6 +99,10 @@ class TaskQueue(Verbs):
             stack.callback(state.deactivate, self)
             self._stack = stack.pop_all()
         return self
+
+    def _in_database(self) -> bool:
+        """Where the tasks of the block are kept: as the mode says, else as around it."""
+        return journal.is_in_database if self._mode is None else self._mode == "database"
 
     def __exit__(
         self,
@@ -116,7 +122,7 @@ class TaskQueue(Verbs):
         allow: see strictness_message.
         """
         flags, self._unchecked = self._unchecked, frozenset()
-        return strictness_message(journal.entries(), flags, allow=allow)
+        return strictness_message(journal.entries(), flags, allow=allow) if flags else None
 
     # -- what the verbs ask ----------------------------------------------------------------
 

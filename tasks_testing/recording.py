@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from django.apps import apps
 from django.conf import Settings, UserSettingsHolder, settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -15,22 +16,36 @@ from .matching import require_alias
 if TYPE_CHECKING:
     from .backends.base import RecordingBackend
 
-type Mode = Literal["record", "immediate", "off"]
+type Mode = Literal["record", "immediate", "database", "off"]
 
-MODES: tuple[Mode, ...] = ("record", "immediate", "off")
+MODES: tuple[Mode, ...] = ("record", "immediate", "database", "off")
 _PATHS = {
     "record": "tasks_testing.backends.DummyBackend",
     "immediate": "tasks_testing.backends.ImmediateBackend",
+    # The same that records in memory: the journal's block says where the jobs are.
+    "database": "tasks_testing.backends.DummyBackend",
 }
 
 
 def check_mode(mode: str, where: str) -> Mode:
-    """``mode``, or ConfigurationError naming the ones there are."""
+    """``mode``, or ConfigurationError naming the ones there are, or what one of them needs."""
     if mode not in MODES:
         raise ConfigurationError(
             f"{where} asks for the mode {mode!r}; there are {', '.join(MODES)}."
         )
+    if mode == "database":
+        _require_tables(where)
     return mode
+
+
+def _require_tables(where: str) -> None:
+    """Raise ConfigurationError where there are no tables to keep tasks in."""
+    if apps.apps_ready and not apps.is_installed("tasks_database"):
+        raise ConfigurationError(
+            f"{where} asks for the mode database, in which tasks are rows of the tables of "
+            'tasks_database, and that app is not installed: add "tasks_database" to '
+            "INSTALLED_APPS, or use the mode record, which keeps them in memory."
+        )
 
 
 def recording_setting(mode: Mode | None) -> dict[str, Any]:

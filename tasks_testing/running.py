@@ -267,7 +267,8 @@ class AttemptRunner:
 def _pretend_attempts(entry: Entry, failures: int) -> None:
     """Make the stored job look as if so many attempts had failed before."""
     job = entry.job
-    entry.store.jobs[job.id] = evolve(job, failures=failures, worker_ids=(WORKER_ID,) * failures)
+    if failures:
+        entry.store.replace(evolve(job, failures=failures, worker_ids=(WORKER_ID,) * failures))
 
 
 def _duration(verb: str, delta: timedelta | None, units: Units) -> timedelta:

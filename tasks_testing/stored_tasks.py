@@ -11,18 +11,25 @@ _NEVER_AGAIN = Policy(backoff=lambda _exception, _attempt: None)
 
 
 def stored_task(job: Job) -> tuple[Task, Policy]:
-    """The task that the job's path names, with the options it was enqueued with, and its policy.
+    """What `callee_of` gives for the job's path, with the options that it was enqueued with."""
+    from tasks_database.backend import as_enqueued
+
+    task, policy = callee_of(job.task_path)
+    return as_enqueued(task, job), policy
+
+
+def callee_of(path: str) -> tuple[Task, Policy]:
+    """The task that a worker finds at this path, and its policy.
 
     For a path that names none it is a Task that fails with the UnknownTask which says so.
     """
-    from tasks_database.backend import as_enqueued
     from tasks_database.resolve import UnknownTask, resolve
 
     try:
-        task = resolve(job.task_path)
+        task = resolve(path)
     except UnknownTask as problem:
-        return as_enqueued(_unknown_task(job.task_path, problem), job), _NEVER_AGAIN
-    return as_enqueued(task, job), policy_of(task)
+        return _unknown_task(path, problem), _NEVER_AGAIN
+    return task, policy_of(task)
 
 
 def _unknown_task(path: str, problem: Exception) -> Task:

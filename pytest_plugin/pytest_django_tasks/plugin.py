@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tasks_testing import TaskQueue
+    from tasks_testing.real_worker import TaskWorker
 
     from .session import TasksSession
 
@@ -21,18 +22,20 @@ _passed_key = pytest.StashKey[bool]()
 _INI_DEFAULTS = {"tasks_mode": "record", "tasks_clock": "auto", "tasks_strict": ""}
 
 MARKER = """\
-tasks(mode=None, now=None, strict=None, on_commit=True, on_error="raise"): how Django tasks behave \
-in this test, class or module; the closest marker wins for each option. mode: "record", \
-"immediate" or "off"; now: a datetime to freeze the clock at; strict: True, or some of \
-"failed never_run before_commit", or ""; on_commit: emulate commits inside a TestCase; on_error: \
-"raise" or "record" what a task raises."""
+tasks(mode=None, now=None, strict=None, on_commit=True, on_error="raise", worker="thread"): how \
+Django tasks behave in this test, class or module; the closest marker wins for each option. mode: \
+"record", "immediate", "database" or "off"; now: a datetime to freeze the clock at; strict: True, \
+or some of "failed never_run before_commit", or ""; on_commit: emulate commits inside a TestCase; \
+on_error: "raise" or "record" what a task raises; worker: "thread" or "process", for the fixture \
+task_worker."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "tasks_mode",
         "What Django tasks do in tests: record (keep them until the test runs them; default), "
-        "immediate (run at once), or off (leave the project's own backends).",
+        "immediate (run at once), database (as record, in the tables of tasks_database), or off "
+        "(leave the project's own backends).",
         default=_INI_DEFAULTS["tasks_mode"],
     )
     parser.addini(
@@ -173,3 +176,25 @@ def task_queue(request: pytest.FixtureRequest) -> "Iterator[TaskQueue]":
     # A test that failed, or was skipped on its way, has not come to where it would have looked.
     if problem is not None and request.node.stash.get(_passed_key, False):
         pytest.fail(problem, pytrace=False)
+
+
+@pytest.fixture
+def task_worker(
+    request: pytest.FixtureRequest,
+    transactional_db: None,  # noqa: ARG001 - a worker sees only what was committed
+) -> "Iterator[TaskWorker]":
+    """A real worker of the project's Database backend, beside the test, as in production.
+
+    See tasks_testing.real_worker. The test is a transactional one, its tasks go to the project's
+    own backends, and no clock is frozen. ``@pytest.mark.tasks(worker="process")`` gives the worker
+    a process of its own.
+    """
+    session = _session(request.config)
+    if session is None:
+        pytest.fail(
+            "The fixture task_worker needs Django's settings, and they are not configured: set "
+            "DJANGO_SETTINGS_MODULE for pytest-django, or configure them in conftest.py.",
+            pytrace=False,
+        )
+    with session.worker(request) as worker:
+        yield worker

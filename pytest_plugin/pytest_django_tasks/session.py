@@ -14,6 +14,7 @@ from tasks_testing.comparison import explain_comparison
 from tasks_testing.exceptions import ClockError, ConfigurationError, TasksTestingError
 from tasks_testing.framework import SETTING
 from tasks_testing.journal import journal
+from tasks_testing.real_worker import TaskWorker, running_worker
 from tasks_testing.recording import (
     check_mode,
     recording_setting,
@@ -25,7 +26,12 @@ from tasks_testing.strictness import parse_flags
 from tasks_testing.transactions import reset as reset_transactions
 
 _MARKER = "@pytest.mark.tasks"
-_OPTIONS = ("mode", "now", "strict", "on_commit", "on_error")
+_OPTIONS = ("mode", "now", "strict", "on_commit", "on_error", "worker")
+_WORKER = "task_worker"
+_EITHER = (
+    "The fixtures task_queue and task_worker exclude one another: the one records tasks in the "
+    "place of the project's backends, the other lets a real worker run them."
+)
 _options_key = pytest.StashKey[dict[str, Any]]()
 _problem_key = pytest.StashKey[str]()
 # Those whose values nobody else checks while tests are collected.
@@ -33,6 +39,7 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "now": (lambda value: isinstance(value, datetime), "a datetime"),
     "on_commit": (lambda value: isinstance(value, bool), "True or False"),
     "on_error": (lambda value: value in {"raise", "record"}, '"raise" or "record"'),
+    "worker": (lambda value: value in {"thread", "process"}, '"thread" or "process"'),
 }
 
 
@@ -53,14 +60,17 @@ class TasksSession:
         if self.mode != "off" and settings.is_overridden(SETTING):  # type: ignore[misc]
             self._original = settings.TASKS
             self._stack.enter_context(tasks_setting(recording_setting(self.mode)))
+            self._stack.callback(setattr, journal, "in_database", journal.in_database)
+            journal.in_database = self.mode == "database"
+            journal.reset()
         self._stack.callback(setattr, journal, "keeps_everything", journal.keeps_everything)
         journal.keeps_everything = True
 
     def end(self) -> None:
         """Give the project its own backends back."""
         clock.stop()
-        journal.reset()
         self._stack.close()
+        journal.reset()
 
     # -- one test --------------------------------------------------------------------------
 
@@ -76,7 +86,7 @@ class TasksSession:
         names: list[str] | None = getattr(item, "fixturenames", None)
         mode = options.get("mode") or self.mode
         asked = self.strict or item.get_closest_marker("tasks") is not None
-        if names is None or mode == "off" or not asked:
+        if names is None or mode == "off" or not asked or _WORKER in names:
             return
         if "task_queue" in names:
             names.remove("task_queue")
@@ -96,7 +106,8 @@ class TasksSession:
         """A journal of its own, and the project's own backends where the marker says off."""
         if not journal.is_empty:
             journal.reset()
-        if self._original is not None and _options(item).get("mode") == "off":
+        is_off = _options(item).get("mode") == "off" or _has_worker(item)
+        if self._original is not None and is_off:
             self._one_test.enter_context(tasks_setting(self._original))
         if _problem_key in item.stash:
             pytest.fail(item.stash[_problem_key], pytrace=False)
@@ -112,6 +123,8 @@ class TasksSession:
     @contextmanager
     def queue(self, request: pytest.FixtureRequest) -> Iterator[TaskQueue]:
         """The queue of the fixture, by the ini options and the test's markers."""
+        if _has_worker(request.node):
+            pytest.fail(_EITHER, pytrace=False)
         options = _options(request.node)
         mode = options.get("mode")
         if mode is None and self._original is None:
@@ -143,6 +156,21 @@ class TasksSession:
                 pytest.fail(problem, pytrace=False)
             yield queue
 
+    @contextmanager
+    def worker(self, request: pytest.FixtureRequest) -> Iterator[TaskWorker]:
+        """The worker of the fixture, of the kind that the test's markers say."""
+        problem = None
+        with ExitStack() as stack:
+            try:
+                worker = stack.enter_context(
+                    running_worker(kind=_options(request.node).get("worker", "thread"))
+                )
+            except ConfigurationError as error:
+                problem = f"The fixture task_worker: {error}"
+            if problem is not None:  # Not in the handler, for a report without its traceback.
+                pytest.fail(problem, pytrace=False)
+            yield worker
+
     @staticmethod
     def _who_says_off(options: dict[str, Any]) -> str:
         by_marker = options.get("mode") == "off"
@@ -158,6 +186,10 @@ class TasksSession:
 
     def explain_comparison(self, op: str, left: object, right: object) -> list[str] | None:
         return explain_comparison(op, left, right)
+
+
+def _has_worker(item: pytest.Item) -> bool:
+    return _WORKER in getattr(item, "fixturenames", ())
 
 
 def _options(item: pytest.Item) -> dict[str, Any]:

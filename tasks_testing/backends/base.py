@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.utils import timezone
@@ -52,7 +53,8 @@ class RecordingBackend(Verbs, BaseTaskBackend):
     OPTIONS, all optional:
     mirror: the settings entry of the production backend whose rules apply.
     transactional: whether production enqueues in the caller's transaction (see `Mirror`).
-    database: the alias of the database whose transactions count; "default".
+    database: the alias of the database whose transactions count; that of a mirrored
+    DatabaseBackend, else "default".
     on_error: "raise" or "record", for the verbs and for Immediate.
 
     Stricter than Django's, on purpose: arguments must fit the signature at enqueue; arguments and
@@ -75,13 +77,24 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         if self._mirror.queues is not None:
             self.queues = set(self._mirror.queues)
         self._backends = frozenset({alias})
-        self._database: str = self.options.get("database", DEFAULT_DB_ALIAS)
+        # None: the production backend says, whose routers may change their mind.
+        self._database: str | None = self.options.get("database", self._mirror.database)
         self._known: dict[int, _KnownTask] = {}
         if self.options.get("on_error") not in {None, "raise", "record"}:
             raise ConfigurationError(
                 f'TASKS["{alias}"]["OPTIONS"]["on_error"] is {self.options["on_error"]!r}; '
                 'it must be "raise" or "record".'
             )
+
+    @property
+    def database(self) -> str:
+        """The alias of the database whose transactions count, and where production keeps tasks."""
+        if self._database is None and not apps.is_installed("tasks_database"):
+            self._database = DEFAULT_DB_ALIAS  # It has no tables, so nobody can ask where they are.
+        if self._database is not None:
+            return self._database
+        database: str = getattr(self._mirror.backend, "database", DEFAULT_DB_ALIAS)
+        return database
 
     @property
     def stands_for(self) -> BaseTaskBackend | None:
@@ -288,8 +301,8 @@ class RecordingBackend(Verbs, BaseTaskBackend):
             policy=policy,
             origin=origin,
             parent=current_entry.get(),
-            mark=mark_enqueue(self._database),
-            transactional=self._mirror.transactional,
+            mark=mark_enqueue(self._database or self.database),
+            transactional=store.takes_part or self._mirror.transactional,
             store=store,
             enqueued=enqueued,
         )
@@ -308,7 +321,7 @@ class RecordingBackend(Verbs, BaseTaskBackend):
                 f"It mirrors {self._mirror.path}, which has none: production code that calls "
                 "get_result() or refresh() would fail. In a test, read task_queue.records."
             )
-        entry = journal.get(result_id)
+        entry = journal.look_up(result_id)
         if entry is None or entry.task.backend != self.alias or not entry.is_visible:
             raise TaskResultDoesNotExist(result_id)
         return result_of(entry)

@@ -1,11 +1,13 @@
 """Tasks for the tests: a few that do one plain thing, and `perform`, whose body a test writes."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.tasks import TaskContext, task
 from django.utils import timezone
 
+from tasks_database.engine import exponential
 from tasks_database.engine import task as engine_task
 
 
@@ -59,6 +61,25 @@ def perform(name: str, *args: Any, **kwargs: Any) -> Any:
 
 @engine_task(takes_context=True)
 def perform_with_context(context: TaskContext, name: str, *args: Any) -> Any:
+    return bodies[name](context, *args)
+
+
+@engine_task(takes_context=True, backoff=exponential(base=60))
+def perform_patiently(context: TaskContext, name: str, *args: Any) -> Any:
+    """The same with a minute, two, four ... between its attempts.
+
+    A worker knows a task by its path: it has the backoff that the task was declared with.
+    """
+    return bodies[name](context, *args)
+
+
+def as_asked(exception: BaseException, attempt: int) -> timedelta:
+    """The backoff that the exception asks for, as ``retry_in``."""
+    return getattr(exception, "retry_in", timedelta())
+
+
+@engine_task(takes_context=True, backoff=as_asked)
+def perform_as_asked(context: TaskContext, name: str, *args: Any) -> Any:
     return bodies[name](context, *args)
 
 

@@ -146,7 +146,7 @@ def test_wrong_ini_options_are_usage_errors(project):
     for option, sentence in {
         "tasks_mode=later": (
             "ERROR: The ini option tasks_mode asks for the mode 'later'; "
-            "there are record, immediate, off."
+            "there are record, immediate, database, off."
         ),
         "tasks_strict=failed,late": (
             "ERROR: The ini option tasks_strict asks to be strict about 'late'; "
@@ -193,11 +193,11 @@ def test_wrong_markers_fail_their_tests_only(project):
         """,
     )
     result.assert_outcomes(errors=7, passed=1)
-    options = "mode, now, strict, on_commit, on_error"
+    options = "mode, now, strict, on_commit, on_error, worker"
     for test, sentence in {
         "positional": f"takes keyword arguments only, not 'immediate': {options}.",
         "unknown": f"has no option 'moed', 'naw'; it has {options}.",
-        "mode": "asks for the mode 'later'; there are record, immediate, off.",
+        "mode": "asks for the mode 'later'; there are record, immediate, database, off.",
         "strict": "asks to be strict about 'late'; "
         "there are failed, never_run, before_commit, and all.",
         "now": "has now='2030-01-01'; it takes a datetime.",

@@ -246,7 +246,8 @@ def test_wrong_arguments_are_told_and_change_nothing(run):
     assert path() == "django.tasks.backends.immediate.ImmediateBackend"
     """)
     assert printed == [
-        "TaskQueue(mode=...) asks for the mode 'later'; there are record, immediate, off.",
+        "TaskQueue(mode=...) asks for the mode 'later'; there are record, immediate, database, "
+        "off.",
         "The test queue has nothing to offer in the mode off, which leaves the project's own "
         'backends in place. Use mode="record" or mode="immediate" for this test.',
         "TaskQueue(strict=...) asks to be strict about 'late'; "

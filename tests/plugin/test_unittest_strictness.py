@@ -91,4 +91,4 @@ def test_strictness_counts_as_the_test_s_own_failure(project, runner):
     assert told.count("Tasks that failed, and the test did not look (strict: failed):") == 1
     assert told.count('To allow it here: tasks_strict = "failed" in the class Strict.') == 1
     assert told.count("and still open when the test ended.") == 1
-    assert "asks for the mode 'later'; there are record, immediate, off." in told
+    assert "asks for the mode 'later'; there are record, immediate, database, off." in told

@@ -148,12 +148,14 @@ def test_help_markers_and_fixtures_describe_everything(project):
         ],
         "--markers": [
             "@pytest.mark.tasks(mode=None, now=None, strict=None, on_commit=True, "
-            'on_error="raise"): how Django tasks behave in this test',
-            'mode: "record", "immediate" or "off"',
+            'on_error="raise", worker="thread"): how Django tasks behave in this test',
+            'mode: "record", "immediate", "database" or "off"',
         ],
         "--fixtures": [
             "task_queue -- ",
             "Django tasks of this test: assert on what was enqueued, run it, move time.",
+            "task_worker -- ",
+            "A real worker of the project's Database backend, beside the test, as in production.",
         ],
     }.items():
         result = project.pytest(option)

@@ -183,6 +183,7 @@ def test_cleared_results_no_longer_exist(dummy):
         enqueued.refresh()
 
 
+@pytest.mark.usefixtures("only_in_memory")  # A TestCase's rows are no other thread's to see.
 def test_get_result_works_from_any_thread(our_dummy):
     enqueued = tasks.add.enqueue(1, 2)
     found = []

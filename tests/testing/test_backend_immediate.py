@@ -13,7 +13,6 @@ from django.tasks import TaskResultStatus, default_task_backend
 from django.test import override_settings
 from django.utils import timezone
 
-from tasks_database.engine import exponential
 from tasks_testing import ConfigurationError, TaskQueue
 from tasks_testing.backends import ImmediateBackend
 from tests.app import tasks
@@ -246,7 +245,7 @@ def test_retries_with_a_delay_wait_for_the_clock(task_queue):
             raise ValueError
         return timezone.now().isoformat()
 
-    task = tasks.perform_with_context.using(max_attempts=3, backoff=exponential(base=60))
+    task = tasks.perform_patiently.using(max_attempts=3)
     result = task.enqueue(tasks.body(body))
     assert (result.status, result.attempts) == (TaskResultStatus.READY, 1)
     tally = task_queue.advance(seconds=180)

@@ -100,6 +100,7 @@ def test_a_call_that_the_signature_does_not_allow(task_queue, enqueue, message):
     assert str(raised.value) == message
 
 
+@pytest.mark.usefixtures("only_in_memory")  # It enqueues in the coroutine itself.
 async def test_aenqueue_refuses_the_same(task_queue):
     with refusing(task_queue, SignatureError):
         await tasks.add.aenqueue(1)

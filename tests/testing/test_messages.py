@@ -14,7 +14,7 @@ from django.db import transaction
 from django.tasks import default_task_backend, task_backends
 from django.test import override_settings
 
-from tasks_database.engine import SignatureError, exponential
+from tasks_database.engine import SignatureError
 from tasks_testing import (
     ConfigurationError,
     LimitReached,
@@ -486,12 +486,12 @@ def test_another_failure(task_queue, args, match, text):
 
 
 def test_a_failure_that_will_be_retried(task_queue):
-    task = tasks.perform_with_context.using(max_attempts=3, backoff=exponential(base=60))
+    task = tasks.perform_patiently.using(max_attempts=3)
     task.enqueue(tasks.body(lambda context: 1 / 0))
     task_queue.run_due()
     lines = message(lambda: task_queue.assert_failed(task))
     assert re.sub(r"body-\d+", "BODY", lines[-1]) == (
-        "  - tests.app.tasks.perform_with_context('BODY')  [DEFERRED until 2026-01-01 "
+        "  - tests.app.tasks.perform_patiently('BODY')  [DEFERRED until 2026-01-01 "
         "00:01:00+00:00, in 0:01:00, ZeroDivisionError: division by zero, attempt 1] from HERE"
     )
 
@@ -717,7 +717,7 @@ def test_run_task_on_the_one_alias_that_does_not_record(task_queue):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"mode": "fast"}, "asks for the mode 'fast'; there are record, immediate, off."),
+        ({"mode": "fast"}, "asks for the mode 'fast'; there are record, immediate, database, off."),
         ({"on_error": "ignore"}, 'on_error must be "raise" or "record", not \'ignore\'.'),
         (
             {"strict": "failed slow"},

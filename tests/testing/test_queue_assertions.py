@@ -8,7 +8,7 @@ import pytest
 from dirty_equals import IsPartialDict, IsPositiveInt, IsStr
 from django.utils import timezone
 
-from tasks_database.engine import SignatureError, exponential
+from tasks_database.engine import SignatureError
 from tasks_testing import TaskQueue
 from tasks_testing.clock import clock
 from tests.app import tasks
@@ -219,9 +219,7 @@ def ran():
     with TaskQueue(on_error="record") as queue:
         tasks.add.enqueue(1, 2)
         tasks.fail.enqueue("boom at 7")
-        tasks.perform_with_context.using(max_attempts=2, backoff=exponential(base=60)).enqueue(
-            tasks.body(failing_at_first)
-        )
+        tasks.perform_patiently.using(max_attempts=2).enqueue(tasks.body(failing_at_first))
         tasks.when.using(run_after=START + HOUR).enqueue()
         queue.run_due()
         yield queue
@@ -235,14 +233,14 @@ def failing_at_first(context):
 def test_assert_ran_is_about_being_started(ran):
     assert ran.assert_ran(tasks.add).return_value == 3
     assert ran.assert_ran(tasks.fail).status == "FAILED"
-    assert ran.assert_ran(tasks.perform_with_context).status == "DEFERRED"
+    assert ran.assert_ran(tasks.perform_patiently).status == "DEFERRED"
     with pytest.raises(AssertionError):
         ran.assert_ran(tasks.when)
 
 
 def test_assert_succeeded_is_about_the_end(ran):
     assert ran.assert_succeeded(tasks.add, args=[1, 2], times=1).return_value == 3
-    for task in (tasks.fail, tasks.perform_with_context, tasks.when):
+    for task in (tasks.fail, tasks.perform_patiently, tasks.when):
         with pytest.raises(AssertionError):
             ran.assert_succeeded(task)
 
@@ -272,7 +270,7 @@ def test_assert_failed_is_about_the_last_exception(ran, exception, match, expect
 
 def test_assert_failed_is_about_failing_for_good(ran):
     with pytest.raises(AssertionError):
-        ran.assert_failed(tasks.perform_with_context)
+        ran.assert_failed(tasks.perform_patiently)
 
 
 def test_assert_failed_sees_the_last_attempt_only(task_queue):
@@ -292,11 +290,11 @@ def test_assert_failed_sees_the_last_attempt_only(task_queue):
 
 
 def test_assert_retried_is_about_attempts_that_were_not_the_last(ran):
-    assert ran.assert_retried(tasks.perform_with_context, KeyError, "first").attempts == 1
+    assert ran.assert_retried(tasks.perform_patiently, KeyError, "first").attempts == 1
     with pytest.raises(AssertionError):
         ran.assert_retried(tasks.fail)
     ran.advance(minutes=1)
-    assert ran.assert_retried(tasks.perform_with_context).status == "SUCCESSFUL"
+    assert ran.assert_retried(tasks.perform_patiently).status == "SUCCESSFUL"
 
 
 def test_a_call_that_can_never_match_is_refused_for_what_ran_too(ran):

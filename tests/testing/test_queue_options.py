@@ -485,6 +485,7 @@ def test_many_calls_are_enqueued_in_order(task_queue, bulk, heard):
     assert returned(task_queue.run_due().succeeded) == ["<a", "[b", "(c"]
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_many_calls_are_enqueued_in_a_coroutine(task_queue, bulk):
     results = await log.aenqueue_many([("a",), ("b",)])
 

@@ -9,7 +9,7 @@ import pytest
 from django.tasks import default_task_backend, task_backends
 from django.utils import timezone
 
-from tasks_database.engine import TaskTimeout, exponential
+from tasks_database.engine import TaskTimeout
 from tasks_testing import EventLoopRunning, LimitReached, TaskQueue
 from tests.app import tasks
 
@@ -18,6 +18,8 @@ MINUTE = timedelta(minutes=1)
 
 frozen = pytest.mark.tasks(now=START)
 recording_errors = pytest.mark.tasks(now=START, on_error="record")
+# Threads have connections of their own, which see nothing of a TestCase's transaction.
+only_in_memory = pytest.mark.usefixtures("only_in_memory")
 
 
 def labels(records):
@@ -150,9 +152,7 @@ def test_a_child_of_high_priority_overtakes_what_was_waiting(task_queue):
 def test_a_tally_has_counts_and_records(task_queue):
     when("fine")
     tasks.fail.enqueue("broken")
-    tasks.perform_with_context.using(max_attempts=2, backoff=exponential(base=60)).enqueue(
-        failing(1)
-    )
+    tasks.perform_patiently.using(max_attempts=2).enqueue(failing(1))
     when("later", run_after=START + MINUTE / 2)
     tally = task_queue.run_due()
     assert tally.counts == {"succeeded": 1, "failed": 1, "retried": 1, "deferred": 2}
@@ -175,7 +175,7 @@ def test_an_empty_tally_is_true(task_queue):
 
 @frozen
 def test_a_tally_shows_the_tasks_as_they_were(task_queue):
-    task = tasks.perform_with_context.using(max_attempts=3, backoff=exponential(base=60))
+    task = tasks.perform_patiently.using(max_attempts=3)
     task.enqueue(failing(2))
     first = task_queue.run_due()
     task_queue.advance(hours=1)
@@ -228,9 +228,7 @@ def test_the_note_says_which_attempt_of_how_many(task_queue):
 
 
 def test_a_failure_that_will_be_retried_is_not_raised(task_queue):
-    tasks.perform_with_context.using(max_attempts=2, backoff=exponential(base=60)).enqueue(
-        failing(1)
-    )
+    tasks.perform_patiently.using(max_attempts=2).enqueue(failing(1))
     assert task_queue.run_due().counts["retried"] == 1
 
 
@@ -365,7 +363,7 @@ def test_as_attempt_is_the_last_one_where_the_task_has_no_more(task_queue):
 
 @frozen
 def test_as_attempt_asks_for_the_backoff_of_that_attempt(task_queue):
-    task = tasks.perform_with_context.using(max_attempts=9, backoff=exponential(base=60))
+    task = tasks.perform_patiently.using(max_attempts=9)
     record = task_queue.as_attempt(3).run_task(task, failing(9))
     assert record.due - record.started_at == 4 * MINUTE
 
@@ -409,7 +407,7 @@ def test_a_limit_of_nothing(task_queue):
     assert labels(task_queue.pending) == ["a"]
 
 
-def test_a_chain_of_a_thousand_tasks_runs(task_queue):
+def test_a_chain_of_a_thousand_tasks_runs(task_queue, many_tasks):
     def body(left):
         if left > 1:
             tasks.perform.enqueue(name, left - 1)
@@ -419,12 +417,12 @@ def test_a_chain_of_a_thousand_tasks_runs(task_queue):
     assert len(task_queue.run_due().succeeded) == 1000
 
 
-def test_a_thousand_children_of_one_task_are_no_chain(task_queue):
+def test_a_thousand_children_of_one_task_are_no_chain(task_queue, many_tasks):
     plain(lambda: [when("child") for _ in range(1500)] and None)
     assert len(task_queue.run_due().succeeded) == 1501
 
 
-def test_an_endless_chain_is_stopped(task_queue):
+def test_an_endless_chain_is_stopped(task_queue, many_tasks):
     endless()
     with pytest.raises(LimitReached):
         task_queue.run_due()
@@ -432,14 +430,14 @@ def test_an_endless_chain_is_stopped(task_queue):
     assert len(task_queue.pending) == 1
 
 
-def test_a_larger_limit_allows_a_longer_chain(task_queue):
+def test_a_larger_limit_allows_a_longer_chain(task_queue, many_tasks):
     endless()
     with pytest.raises(LimitReached):
         task_queue.run_due(limit=1200)
     assert len(task_queue.finished) == 1200
 
 
-def test_endless_retries_are_stopped(task_queue):
+def test_endless_retries_are_stopped(task_queue, many_tasks):
     task = tasks.perform_with_context.using(max_attempts=10**9)
     task.enqueue(failing(10**9))
     with pytest.raises(
@@ -607,9 +605,8 @@ def test_without_a_queue_a_backend_freezes_the_clock_until_it_is_cleared():
     assert timezone.now() < before + timedelta(hours=1)
 
 
+@only_in_memory
 # Threads
-
-
 def test_threads_enqueue_while_a_verb_runs_tasks(task_queue):
     threads = 4
     each = 150

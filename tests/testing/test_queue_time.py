@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from tasks_database.engine import exponential
 from tasks_testing import ClockError, LimitReached, TaskQueue, driver
 from tests.app import tasks
 
@@ -99,9 +98,7 @@ def test_retries_run_when_their_backoff_ends(task_queue):
         if context.attempt < 4:
             raise ValueError
 
-    task = tasks.perform_with_context.using(
-        max_attempts=4, backoff=exponential(base=60), run_after=START + MINUTE
-    )
+    task = tasks.perform_patiently.using(max_attempts=4, run_after=START + MINUTE)
     task.enqueue(tasks.body(body))
     tally = task_queue.advance(hours=1)
     assert instants == [1, 2, 4, 8]
@@ -123,10 +120,10 @@ def test_retries_without_a_delay_run_at_the_same_instant(task_queue):
 
 
 def test_a_backoff_beyond_the_target_leaves_the_retry_deferred(task_queue):
-    task = tasks.perform_with_context.using(max_attempts=2, backoff=exponential(base=3600))
+    task = tasks.perform_patiently.using(max_attempts=2)
     task.enqueue(tasks.body(lambda context: 1 / 0))
-    tally = task_queue.advance(minutes=10)
-    assert [minute(record.due) for record in tally.deferred] == [60]
+    tally = task_queue.advance(seconds=10)
+    assert [minute(record.due) for record in tally.deferred] == [1]
     assert tally.counts["retried"] == 1
 
 
@@ -257,6 +254,7 @@ def test_advance_until_idle_stops_a_task_that_reschedules_itself(task_queue):
     assert len(task_queue.pending) == 1
 
 
+@pytest.mark.usefixtures("only_in_memory")  # Where 43,200 tasks take minutes.
 def test_a_month_of_a_task_that_reschedules_itself_is_no_loop(task_queue):
     def body():
         tasks.perform.using(run_after=timezone.now() + 10 * MINUTE).enqueue(name)
@@ -266,7 +264,7 @@ def test_a_month_of_a_task_that_reschedules_itself_is_no_loop(task_queue):
     assert len(task_queue.advance(days=14).succeeded) == 1 + 6 * 24 * 14
 
 
-def test_an_endless_chain_at_one_instant_stops_there(task_queue):
+def test_an_endless_chain_at_one_instant_stops_there(task_queue, many_tasks):
     def body():
         tasks.perform.enqueue(name)
 
