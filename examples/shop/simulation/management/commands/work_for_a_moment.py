@@ -16,7 +16,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser):
-        parser.add_argument("--customers", type=int, default=40, help="how many buy something")
+        parser.add_argument("--customers", type=int, default=30, help="how many buy something")
         parser.add_argument("--seed", type=int, default=1, help="another number, other customers")
 
     def handle(self, *, customers, seed, **options):
