@@ -84,7 +84,7 @@ class PostgreSQLWakeup(Wakeup):
     """
 
     PROVE_EVERY = 30.0  # seconds
-    PROOF_TAKES = 10.0
+    PROOF_TAKES = 10.0  # less than that
     # How long it listens before it looks whether that still makes sense.
     LISTEN = 5.0
 

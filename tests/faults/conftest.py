@@ -18,8 +18,8 @@ def faults_database(tmp_path_factory, django_db_blocker):
 
 
 @pytest.fixture
-def site(faults_database, django_db_blocker, tmp_path, settings):
-    """See Site. The workers that it started are ended with the test."""
+def put_in_force(settings):
+    """The backend that the test itself enqueues to."""
     settings.TASKS = {
         "default": {
             "BACKEND": "tasks_database.DatabaseBackend",
@@ -27,6 +27,11 @@ def site(faults_database, django_db_blocker, tmp_path, settings):
             "OPTIONS": {"database": ALIAS},
         },
     }
+
+
+@pytest.fixture
+def site(faults_database, put_in_force, django_db_blocker, tmp_path):
+    """See Site. The workers that it started are ended with the test."""
     with django_db_blocker.unblock(), faults_database.for_a_test(tmp_path) as entry:
         site = Site(entry, tmp_path, disconnect_all=faults_database.disconnect_all)
         try:

@@ -1,10 +1,15 @@
 """Connections that end, fall silent, or cannot be had: PostgreSQL and MariaDB."""
 
+import threading
 from contextlib import contextmanager
 
 import pytest
 from django.conf import settings
 from django.db import connections
+
+from tasks_database.store import Serves, store_for
+from tasks_database.worker.wakeup import PostgreSQLWakeup
+from tests.database.conftest import added_database
 
 from .proxy import Proxy
 from .site import ALIAS
@@ -266,6 +271,31 @@ def test_a_connection_that_fell_silent_is_cut_after_a_lease(site, proxy):
         job = site.wait_for_status(result, "SUCCESSFUL")
         assert (job.attempts, job.failures, job.rescues) == (1, 0, 0)
     assert worker.said("The database has not answered for 2 seconds: the connection is cut")
+
+
+def test_a_listening_connection_that_fell_silent_is_made_anew(site, on, proxy, monkeypatch):
+    """Nobody is told of what is enqueued then, and looking seldom would no longer do."""
+    on("postgresql")
+    for name, seconds in {"PROVE_EVERY": 1.0, "PROOF_TAKES": 0.3, "LISTEN": 0.2}.items():
+        monkeypatch.setattr(PostgreSQLWakeup, name, seconds)
+    woken = threading.Event()
+    with added_database("through_proxy", through(proxy, site)):
+        store = store_for("through_proxy", Serves(backend="default"))
+        wakeup = PostgreSQLWakeup(store, interval=None, wake=woken.set)
+
+        def looks_seldom():
+            assert wakeup.may_have_changed()  # Which sends a proof now and then.
+            return wakeup.interval() == 1.0
+
+        site.wait_until(looks_seldom, "listening to be proven")
+        store.connection.close()
+        proxy.freeze()
+        site.wait_until(lambda: not looks_seldom(), "the proof to be missed")
+        site.wait_until(looks_seldom, "listening to be proven again")
+
+        work.enqueue(1)
+        assert woken.wait(20)
+        wakeup.close()
 
 
 # -- not to be had ---------------------------------------------------------------------------
