@@ -6,6 +6,8 @@ from django.conf import settings
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from tasks_database.engine import tasks
+
 # How long an example takes says more of the machine than of the code.
 hypothesis_settings.register_profile(
     "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -81,6 +83,17 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("figures")
         for text in told:
             terminalreporter.write_line(text)
+
+
+@pytest.fixture(autouse=True)
+def declared_tasks():
+    """Forget the tasks that a test has declared: a worker of another test would look at them."""
+    registries = (tasks.scheduled_tasks, tasks.limited_tasks, tasks.hooked_tasks)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, declared in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(declared)
 
 
 @pytest.fixture
