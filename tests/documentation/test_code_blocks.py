@@ -12,6 +12,7 @@ PREAMBLE = """\
 import asyncio
 from datetime import UTC, datetime, timedelta
 from unittest.mock import ANY
+from urllib.request import urlopen
 
 import pytest
 from django.contrib.auth.models import User
