@@ -76,6 +76,16 @@ def test_a_failure_at_once_reaches_the_test(carrier, teapot, task_queue):
         once.enqueue(order_id)
 
 
+@pytest.mark.tasks(mode="database", now=MONDAY)
+def test_over_the_tables_of_production_the_limit_of_the_mail_provider_holds(task_queue):
+    for name in ("Ada", "Grace", "Hedy"):
+        Visitor(name).signs_up()
+    task_queue.run_due()
+    assert len(mail.outbox) == 1  # No time has passed, and it takes 100 a second.
+    task_queue.advance(seconds=0.02)
+    assert len(mail.outbox) == 3
+
+
 @pytest.mark.tasks(mode="off")
 def test_without_the_library_the_shop_uses_its_own_backends():
     assert django_settings.TASKS["mail"]["BACKEND"] == "tasks_database.DatabaseBackend"
