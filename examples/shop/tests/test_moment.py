@@ -50,7 +50,8 @@ def test_every_mail_that_was_to_be_sent_was_accepted(told):
     assert refused == sum(map(int, re.findall(r"^  \w+ +\d+ +0 +(\d+) ", told, re.MULTILINE)))
 
 
-def test_both_workers_end_in_order_and_say_how_it_was(told):
+def test_both_workers_say_that_they_are_ready_and_how_it_was(told):
+    assert len(re.findall(r"tasks_worker: backend .* on sqlite .*; ready", told)) == 2
     assert len(re.findall(r"tasks_worker: \d+ done.* in ", told)) == 2
     assert "6 of remind_cart wait, the first one for 4.0 hours" in told
 
