@@ -19,13 +19,14 @@ from tasks_database.engine.worker import (
     Wait,
     settle,
 )
+from tasks_database.results import update_result
 
 from .clock import clock
 from .exceptions import LimitReached
 from .execution import describe_run, run_body
 from .framework import TaskResult, task_backends, task_finished
 from .journal import Attempt, Entry, journal, next_event
-from .results import result_of, update_result
+from .results import result_of
 from .stored_tasks import callee_of
 
 # Worker ids are opaque strings to Django; a readable one helps in reports.
@@ -81,6 +82,7 @@ class Drain:
     settled: list[Job] = field(default_factory=list)  # The job after that attempt.
     errors: list[BaseException] = field(default_factory=list)  # Final failures, not yet raised.
     chains: dict[str, tuple[int, int]] = field(default_factory=dict)
+    senders: dict[str, type] | None = None  # By backend alias.
 
     def run_one(self) -> None:
         """Run one attempt of the next due task, if there is any."""
@@ -152,15 +154,15 @@ class Drain:
         entry = journal.get(job.id)
         assert entry is not None  # noqa: S101 - the journal keeps an entry for each stored job
         self._check_limits(entry, job)
-        journal.store.start(job)
-        # What is in a table, a worker knows by its path.
-        in_table = journal.store.takes_part
-        task, policy = callee_of(job.task_path) if in_table else (entry.task, entry.policy)
+        store, task, policy = journal.store, entry.task, entry.policy
+        store.start(job)
+        if store.takes_part:  # What is in a table, a worker knows by its path alone.
+            task, policy = callee_of(job.task_path)
         if result is None:
             result = result_of(entry)
         else:
-            update_result(result, entry)
-        sender = self.sender or type(task_backends[job.backend])
+            update_result(result, job)
+        sender = self.sender or self._sender_of(job.backend)
         event = next_event()
         outer = _unraised.set([])
         try:
@@ -183,6 +185,14 @@ class Drain:
         )
         return _Run(entry, settled, result, sender, now)
 
+    def _sender_of(self, alias: str) -> type:
+        # Once a verb: the lookup asks asyncio for a running loop each time.
+        if self.senders is None:
+            self.senders = {}
+        if alias not in self.senders:
+            self.senders[alias] = type(task_backends[alias])
+        return self.senders[alias]
+
     def _acknowledged(self, run: _Run, enqueued: Sequence[Job]) -> None:
         """The attempt is stored: tell Django's listeners, and keep or raise the failure.
 
@@ -191,7 +201,7 @@ class Drain:
         __tracebackhide__ = True
         self.entries.append(run.entry)
         self.settled.append(run.settled.job)
-        update_result(run.result, run.entry)
+        update_result(run.result, run.settled.job)
         if run.settled.job.status.is_final:
             self._announce(*run)
         if enqueued:
@@ -227,7 +237,7 @@ class Drain:
             for job in enqueued:
                 entry, backend = journal.get(job.id), task_backends[job.backend]
                 if entry is not None and isinstance(backend, RecordingBackend):
-                    backend.announce(entry)
+                    backend.announce(entry, job)
         finally:
             self.errors += _unraised.get() or ()
             _unraised.reset(outer)

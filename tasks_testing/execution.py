@@ -16,7 +16,7 @@ from tasks_database.engine import (
 from tasks_database.engine.worker import Outcome, Raised, Returned
 
 from .framework import Task, TaskContext, TaskResult, task_started
-from .journal import Entry, current_entry
+from .journal import Entry, call_of, current_entry
 from .origin import is_library_file, origin_text
 from .transactions import task_layers
 
@@ -33,7 +33,7 @@ def run_body(entry: Entry, job: Job, task: Task, *, sender: type, result: TaskRe
     try:
         with task_layers():
             task_started.send(sender=sender, task_result=result)
-            payload = _encode_return(entry, _call(entry, task, result))
+            payload = _encode_return(entry, _call(job, task, result))
         return Returned(payload)
     except KeyboardInterrupt:
         raise
@@ -49,13 +49,13 @@ def run_body(entry: Entry, job: Job, task: Task, *, sender: type, result: TaskRe
         current_entry.reset(token)
 
 
-def _call(entry: Entry, task: Task, result: TaskResult) -> object:
+def _call(job: Job, task: Task, result: TaskResult) -> object:
     __tracebackhide__ = True  # pytest.fail() in a body is shown where it was called.
     # Decoded for each attempt, as a worker does: what a body did to its arguments is gone.
-    args, kwargs = entry.call
+    args, kwargs = call_of(job)
     if task.takes_context:
         args.insert(0, TaskContext(task_result=result))
-    timeout = entry.job.timeout
+    timeout = job.timeout
     if timeout is None or not iscoroutinefunction(task.func):
         return task.call(*args, **kwargs)
 

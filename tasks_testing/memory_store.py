@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from tasks_database.engine import Job, JobStatus, follow_ups
 from tasks_database.engine.lifecycle import claim, promote, release
@@ -22,11 +23,6 @@ class _Lane:
     deferred: list[tuple[datetime, int, int, str]] = field(default_factory=list)
 
 
-def new_id() -> str:
-    """An id like those of Django's own backends: nothing but letters and digits."""
-    return secrets.token_hex(16)
-
-
 class MemoryStore:
     """See BlockStore; every method may be called from any thread.
 
@@ -38,7 +34,7 @@ class MemoryStore:
     """
 
     takes_part = False  # It emulates it, for jobs that are added with ``committed=False``.
-    new_id = staticmethod(new_id)
+    new_id = staticmethod(partial(secrets.token_hex, 16))  # Like those of Django's own backends.
 
     def __init__(
         self,
@@ -174,13 +170,16 @@ class MemoryStore:
 
     def acknowledge(self, outcomes: Sequence[Job]) -> Acknowledged:
         with self._lock:
-            accepted = [job for job in outcomes if self._is_current(job)]
+            accepted: list[str] = []
             enqueued: list[Job] = []
-            for job in accepted:
+            for job in outcomes:
+                if not self._is_current(job):
+                    continue
                 self._put(job)
+                accepted.append(job.id)
                 if job.follow_ups is not None and job.finished_at is not None:
                     enqueued += self._follow(job, now=job.finished_at)
-            return Acknowledged([job.id for job in accepted], enqueued)
+            return Acknowledged(accepted, enqueued)
 
     def release(self, jobs: Sequence[Job]) -> None:
         with self._lock:
@@ -213,7 +212,7 @@ class MemoryStore:
         """Keep what is to be enqueued because this job has ended."""
         added = []
         for job in follow_ups(
-            parent, now=now, new_id=lambda _: new_id(), unique_key=unique_key_of_call
+            parent, now=now, new_id=lambda _: self.new_id(), unique_key=unique_key_of_call
         ):
             if job.unique_key is not None and self._holder(job) is not None:
                 continue

@@ -10,8 +10,3 @@ def result_of(entry: Entry) -> TaskResult:
     """A new TaskResult of the entry as it is now."""
     job = entry.job
     return results.result_of(job, entry.task, call_of(job))
-
-
-def update_result(result: TaskResult, entry: Entry) -> None:
-    """What ``result.refresh()`` does, for a result that is already in somebody's hands."""
-    results.update_result(result, entry.job)

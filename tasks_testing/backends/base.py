@@ -14,6 +14,7 @@ from django.utils import timezone
 from tasks_database.engine import Job, Policy, bind, encode_follow_ups, policy_of
 from tasks_database.engine.calls import arguments_of, checked_key, encode_call
 from tasks_database.engine.lifecycle import enqueue
+from tasks_database.results import result_of as result_of_job
 from tasks_testing.clock import clock
 from tasks_testing.driver import OnError
 from tasks_testing.exceptions import ConfigurationError
@@ -26,7 +27,7 @@ from tasks_testing.framework import (
     require_task,
     task_enqueued,
 )
-from tasks_testing.journal import Entry, current_entry, journal
+from tasks_testing.journal import Entry, call_of, current_entry, journal
 from tasks_testing.mirror import mirror_of
 from tasks_testing.origin import Origin, caller_origin
 from tasks_testing.results import result_of
@@ -196,7 +197,7 @@ class RecordingBackend(Verbs, BaseTaskBackend):
         standing = journal.add(job, entry)
         if standing is not entry:
             return result_of(standing)  # Of the one that waits with its unique key.
-        return self.announce(entry)
+        return self.announce(entry, job)
 
     def enqueue_many(self, task: Task, calls: Iterable[Any]) -> list[Any]:
         """Record one task for each call; see `tasks_database.engine.Task.enqueue_many`."""
@@ -242,10 +243,10 @@ class RecordingBackend(Verbs, BaseTaskBackend):
             error.add_note(f"In call {number} of enqueue_many(): nothing was enqueued.")
             raise
 
-    def announce(self, entry: Entry) -> TaskResult:
+    def announce(self, entry: Entry, job: Job) -> TaskResult:
         """Send task_enqueued for a new entry, and do what else an enqueue does; its result."""
         __tracebackhide__ = True
-        result = result_of(entry)
+        result = result_of_job(job, entry.task, call_of(job))
         task_enqueued.send(type(self), task_result=result)
         self._after_enqueue(entry, result)
         return result
