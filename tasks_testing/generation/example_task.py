@@ -6,7 +6,12 @@ from typing import Any, Final
 
 from tasks_database.engine import Task as EngineTask
 from tasks_database.engine import exponential
-from tasks_testing.framework import Task
+from tasks_testing.framework import (
+    DEFAULT_TASK_BACKEND_ALIAS,
+    DEFAULT_TASK_PRIORITY,
+    DEFAULT_TASK_QUEUE_NAME,
+    Task,
+)
 
 
 def altered(task: Task, **changes: Any) -> Task:
@@ -32,8 +37,14 @@ def _unvalidated_task(function: Callable[..., Any]) -> Task:
     defaults = {
         field.name: field.default for field in fields(EngineTask) if field.default is not MISSING
     }
-    # run_after has no default in Django 6.0's Task.
-    return _assembled(EngineTask, {**defaults, "func": function, "run_after": None})
+    # None of these has a default in Django 6.0's Task.
+    required = {
+        "priority": DEFAULT_TASK_PRIORITY,
+        "backend": DEFAULT_TASK_BACKEND_ALIAS,
+        "queue_name": DEFAULT_TASK_QUEUE_NAME,
+        "run_after": None,
+    }
+    return _assembled(EngineTask, {**required, **defaults, "func": function})
 
 
 @_unvalidated_task
