@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, Unpack
 
 from . import diagnosis
+from .entry import Attempt, Entry
 from .exceptions import TasksTestingError
-from .journal import Attempt, Entry, journal
+from .journal import journal
 from .matching import Expectation, Filters, expectation
 from .record import Records, TaskRecord, records_of
 from .timeline import timeline_text

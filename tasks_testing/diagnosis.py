@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from .clock import clock
-from .journal import Entry
+from .entry import Entry
 from .matching import UNSET, Expectation, Mismatch
 from .record import TaskRecord, record_of, task_path
 from .transactions import TransactionState, pending_callbacks

@@ -22,10 +22,11 @@ from tasks_database.engine.worker import (
 from tasks_database.results import update_result
 
 from .clock import clock
+from .entry import Attempt, Entry, next_event
 from .exceptions import LimitReached
 from .execution import describe_run, run_body
 from .framework import TaskResult, task_backends, task_finished
-from .journal import Attempt, Entry, journal, next_event
+from .journal import journal
 from .results import result_of
 from .stored_tasks import callee_of
 

@@ -15,8 +15,8 @@ from tasks_database.engine import (
 )
 from tasks_database.engine.worker import Outcome, Raised, Returned
 
+from .entry import Entry, call_of, current_entry
 from .framework import Task, TaskContext, TaskResult, task_started
-from .journal import Entry, call_of, current_entry
 from .origin import is_library_file, origin_text
 from .transactions import task_layers
 

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from tasks_database.engine import JobStatus
 
+from .entry import Entry
 from .framework import TaskError, TaskResult, require_task
 from .generation.example_task import altered, example_task
 from .generation.lives import LIFE_FIELDS, ImpossibleLife, Life, check_values, live
-from .journal import Entry
 from .record import RECORD_FIELDS, TaskRecord, TransactionInfo, record_of
 from .results import result_of
 from .transactions import TransactionState

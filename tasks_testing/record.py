@@ -8,8 +8,8 @@ from typing import Any
 from tasks_database.engine import Job, JobStatus, decode
 from tasks_database.engine.calls import bound_arguments
 
+from .entry import Entry
 from .framework import Task, TaskError, require_task
-from .journal import Entry
 from .origin import UNKNOWN_PLACE, origin_text
 from .transactions import TransactionState
 

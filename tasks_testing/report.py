@@ -5,7 +5,7 @@ from datetime import datetime
 
 from .clock import clock
 from .diagnosis import callbacks_waiting, shown_value
-from .journal import Attempt, Entry
+from .entry import Attempt, Entry
 from .origin import origin_text
 from .record import call_text, record_of
 from .timeline import offset_text

@@ -2,8 +2,8 @@
 
 from tasks_database import results
 
+from .entry import Entry, call_of
 from .framework import TaskResult
-from .journal import Entry, call_of
 
 
 def result_of(entry: Entry) -> TaskResult:

@@ -15,9 +15,10 @@ from tasks_database.engine.lifecycle import evolve
 
 from .clock import clock
 from .driver import WORKER_ID, Drain, OnError
+from .entry import Entry
 from .exceptions import EventLoopRunning
 from .framework import require_task
-from .journal import Entry, journal
+from .journal import journal
 from .origin import caller_origin
 from .record import TaskRecord, record_of
 from .recording import recording_backend

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .diagnosis import bullet_list
+from .entry import Entry
 from .exceptions import ConfigurationError
-from .journal import Entry
 from .record import records_of
 
 

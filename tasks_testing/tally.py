@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from tasks_database.engine import Job, JobStatus
 
-from .journal import Entry, journal
+from .entry import Entry
+from .journal import journal
 from .record import TaskRecord, records_of
 
 

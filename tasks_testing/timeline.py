@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from tasks_database.engine import Job
 
+from .entry import Attempt, Entry
 from .framework import DEFAULT_TASK_QUEUE_NAME
-from .journal import Attempt, Entry
 from .origin import UNKNOWN_PLACE, origin_text
 from .record import call_text
 

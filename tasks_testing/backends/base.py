@@ -17,6 +17,7 @@ from tasks_database.engine.lifecycle import enqueue
 from tasks_database.results import result_of as result_of_job
 from tasks_testing.clock import clock
 from tasks_testing.driver import OnError
+from tasks_testing.entry import Entry, call_of, current_entry
 from tasks_testing.exceptions import ConfigurationError
 from tasks_testing.framework import (
     BaseTaskBackend,
@@ -27,7 +28,7 @@ from tasks_testing.framework import (
     require_task,
     task_enqueued,
 )
-from tasks_testing.journal import Entry, call_of, current_entry, journal
+from tasks_testing.journal import journal
 from tasks_testing.mirror import mirror_of
 from tasks_testing.origin import Origin, caller_origin
 from tasks_testing.results import result_of

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks_testing.driver import Drain, OnError
+from tasks_testing.entry import Entry
 from tasks_testing.exceptions import ConfigurationError
 from tasks_testing.framework import TaskResult
-from tasks_testing.journal import Entry, journal
+from tasks_testing.journal import journal
 from tasks_testing.state import active_on_error
 
 from .base import RecordingBackend

@@ -25,9 +25,9 @@ from tasks_database.engine.lifecycle import (
     start,
     succeed,
 )
+from tasks_testing.entry import Entry
 from tasks_testing.exceptions import TasksTestingError
 from tasks_testing.framework import Task, TaskError, require_task
-from tasks_testing.journal import Entry
 from tasks_testing.memory_store import MemoryStore
 from tasks_testing.transactions import TransactionMark, TransactionState
 
