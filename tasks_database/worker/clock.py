@@ -35,6 +35,11 @@ class WorkerClock:
         after = time.monotonic()
         self._offset = there - (before + after) / 2
 
+    @property
+    def offset(self) -> float:
+        """What is added to the monotonic clock, in seconds: it changes when the other one steps."""
+        return self._offset
+
     def now(self) -> datetime:
         """As Django's timezone.now() would give it."""
         moment = datetime.fromtimestamp(time.monotonic() + self._offset, UTC)

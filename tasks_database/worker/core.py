@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tasks_database.engine import Job, Worker
-from tasks_database.engine.worker import Command, Outcome
+from tasks_database.engine.worker import Command, Outcome, Run
 
 from .announcer import Ended
 from .bodies import Body
@@ -32,6 +32,8 @@ class Core:
         """Tells the pump that there is something for it to do; the pump puts it here."""
         self._waits = waits_for_acknowledgement
         self._ended: dict[str, Ended] = {}
+        # The clock's offset when a body with a timeout began.
+        self._offsets: dict[str, float] = {}
         self._waiting_threads: dict[str, threading.Event] = {}
 
     def tell(self, report: Callable[[Worker], None]) -> None:
@@ -41,7 +43,11 @@ class Core:
 
     def poll(self) -> Sequence[Command]:
         with self.lock:
-            return self._worker.poll(self.clock.now())
+            commands = self._worker.poll(self.clock.now())
+            for command in commands:
+                if isinstance(command, Run):
+                    self._begins(command.job)
+            return commands
 
     def ask[T](self, question: Callable[[Worker], T]) -> T:
         with self.lock:
@@ -63,20 +69,34 @@ class Core:
         job_id = body.job.id
         acknowledged = following = None
         with self.lock:
-            now = self.clock.now()
-            settled = self._worker.finished(job_id, outcome, policy=body.policy, now=now)
+            now = ended_at = self.clock.now()
+            if job_id in self._offsets:
+                # What a body took is what it took, should the clock have stepped meanwhile.
+                step = self.clock.offset - self._offsets.pop(job_id)
+                ended_at = now - timedelta(seconds=step)
+            settled = self._worker.finished(job_id, outcome, policy=body.policy, now=ended_at)
             self._ended[job_id] = Ended(settled.job, settled.outcome, body.result)
             if self._waits:
                 acknowledged = self._waiting_threads[job_id] = threading.Event()
             else:
-                following = self._worker.take(now)
+                following = self._take(now)
         self.wake()
         return acknowledged, following
 
     def take(self) -> Job | None:
         """A job for a thread that is free, or None."""
         with self.lock:
-            return self._worker.take(self.clock.now())
+            return self._take(self.clock.now())
+
+    def _take(self, now: datetime) -> Job | None:
+        job = self._worker.take(now)
+        if job is not None:
+            self._begins(job)
+        return job
+
+    def _begins(self, job: Job) -> None:
+        if job.timeout is not None:
+            self._offsets[job.id] = self.clock.offset
 
     def stored(self, outcomes: Sequence[Job], accepted: Collection[str]) -> list[Ended]:
         """These outcomes are stored or refused for good; the accepted ones, as they are now."""

@@ -11,7 +11,7 @@ from tasks_database.store import ORMStore
 from tasks_database.store.retries import is_contention
 
 from .logs import logger
-from .outages import is_outage
+from .outages import is_outage, is_passing
 
 # The characters of a statement that any max_allowed_packet lets pass; 1 MB is the least in use.
 _SMALL = 100_000
@@ -78,7 +78,7 @@ def _refuse(
     try:
         return store.acknowledge((failed,)), [failed]
     except DatabaseError as error:
-        if is_contention(error) or is_outage(error):
+        if is_passing(error):
             raise
         logger.exception("Task id=%s: nor could that it failed. It stays as it is.", outcome.id)
         return Acknowledged((), ()), [failed]

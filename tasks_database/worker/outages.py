@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from tasks_database.store.retries import is_contention
+
 # PostgreSQL: connection exceptions; too many connections, or no memory or disk; the server shuts
 # down, starts, or was told to end the session; it takes no writes, as after a failover.
 _SQLSTATE_CLASSES = ("08", "53")
@@ -35,6 +37,11 @@ def is_outage(error: DatabaseError | InterfaceError) -> bool:
         return cause.args[0] in _MYSQL
     # What psycopg itself says of a connection that is lost, cannot be had, or is not free in time.
     return type(cause).__module__.startswith("psycopg") and isinstance(error, OperationalError)
+
+
+def is_passing(error: DatabaseError | InterfaceError) -> bool:
+    """Whether the same statement, said again, may well succeed: it is not to blame."""
+    return isinstance(error, InterfaceError) or is_outage(error) or is_contention(error)
 
 
 def is_infrastructure_failure(exception: BaseException) -> bool:

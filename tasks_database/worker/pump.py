@@ -9,11 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 
 from tasks_database.engine import Job, JobStatus, LeaseWatch, WorkerDied, task_error
 from tasks_database.engine.framework import TaskError
@@ -33,7 +33,6 @@ from tasks_database.engine.worker import (
 )
 from tasks_database.schedules import Schedules
 from tasks_database.store import ORMStore
-from tasks_database.store.retries import is_contention
 from tasks_database.wake import announce
 
 from .announcer import Announcer
@@ -42,7 +41,7 @@ from .executor import Executor
 from .flush import flush
 from .liveness import has_ended
 from .logs import logger, task_logger
-from .outages import is_outage
+from .outages import is_passing
 from .wakeup import Wakeup
 from .watchdog import Watchdog
 
@@ -51,6 +50,8 @@ _STORE_STARTS_AFTER = timedelta(milliseconds=10)
 # How often a busy worker looks whether deferred jobs are due.
 _LOOK_FOR_DUE = 0.1  # seconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds, when the database does not answer
+# When schedules and old rows are looked at again, should that have failed.
+_TRY_AGAIN = timedelta(seconds=5)
 
 
 @dataclass
@@ -99,6 +100,10 @@ class Pump:
         self._batch = batch
         self._chores = chores
         self._orders: deque[Command] = deque()
+        # Orders that the database refused, and when each is tried again.
+        self._postponed: list[tuple[float, Command]] = []
+        # How often an order has failed, by its identity.
+        self._failures: dict[int, int] = {}
         self._is_repeated = False
         self._pause = 0.0
         self._wakes: SimpleQueue[None] = SimpleQueue()
@@ -177,6 +182,10 @@ class Pump:
     def _collect_orders(self) -> datetime | None:
         """Take the Worker's commands; until when there is nothing to do if there are none."""
         until = None
+        if self._postponed:
+            instant = time.monotonic()
+            self._orders.extend(order for at, order in self._postponed if at <= instant)
+            self._postponed = [one for one in self._postponed if one[0] > instant]
         for command in self._core.poll():
             match command:
                 case Wait(moment):
@@ -215,6 +224,7 @@ class Pump:
             pauses.append((self._next_tick - now).total_seconds())
         if self._give_up_at is not None:
             pauses.append(self._give_up_at - time.monotonic())
+        pauses += [at - time.monotonic() for at, _ in self._postponed]
         if self._unstored_starts():
             pauses.append(_STORE_STARTS_AFTER.total_seconds())
         return max(0.0, min(pauses))
@@ -231,26 +241,36 @@ class Pump:
 
     def _carry_out_first(self) -> None:
         command = self._orders[0]
+        self._is_repeated = id(command) in self._failures
         self._watchdog.begin()
         try:
             self._carry_out(command)
-        except (OperationalError, InterfaceError) as error:
-            self._is_repeated = True
-            self._database_failed(error, type(command).__name__.lower())
-            if self._is_overdue():
-                raise
-        except DatabaseError:
-            self._is_repeated = True
-            logger.exception("The worker could not %s; it tries again.", type(command).__name__)
-            # Another server may do it, as after a failover: this one may only read now.
-            self._store.connection.close()
-            self._back_off()
+        except (DatabaseError, InterfaceError) as error:
+            self._watchdog.end()
+            self._failures[id(command)] = self._failures.get(id(command), 0) + 1
+            if is_passing(error):
+                self._database_failed(error, _name(command))
+                if self._is_overdue():
+                    raise
+                self._orders.rotate(-1)  # The heartbeat, for one, is not to wait for it.
+            else:
+                self._postpone(command)
         else:
             self._orders.popleft()
-            self._is_repeated = False
+            self._failures.pop(id(command), None)
             self._database_answered()
         finally:
             self._watchdog.end()
+
+    def _postpone(self, command: Command) -> None:
+        """The database refuses it: the others go on, and it is tried again later."""
+        pause = min(_FIRST_PAUSE * 2 ** self._failures[id(command)], _LONGEST_PAUSE)
+        logger.exception(
+            "The database refuses what was asked (%s): tried again in %g s.", _name(command), pause
+        )
+        self._store.connection.close()
+        self._orders.remove(command)
+        self._postponed.append((time.monotonic() + pause, command))
 
     def _database_failed(self, error: Exception, what: str) -> None:
         logger.warning(
@@ -354,7 +374,7 @@ class Pump:
 
     def _give_back_strays(self) -> None:
         known = self._core.known() | self._abandoned
-        for order in self._orders:
+        for order in (*self._orders, *(order for _, order in self._postponed)):
             if isinstance(order, Release):  # It is yet to be carried out.
                 known.update(job.id for job in order.jobs)
         strays = self._store.release_strays(self._worker_id, known=known)
@@ -419,7 +439,9 @@ class Pump:
         beats.pop(self._worker_id, None)
         alive_by_lock = {worker_id: has_ended(self._store, worker_id) for worker_id in beats}
         watched = {name: count for name, count in beats.items() if alive_by_lock[name] is None}
-        dead = {worker_id: beats[worker_id] for worker_id in self._watch.look(watched, now=now)}
+        dead = {
+            worker_id: beats[worker_id] for worker_id in self._watch.look(watched, now=_monotonic())
+        }
         dead |= {name: beats[name] for name, ended in alive_by_lock.items() if ended}
         rescued: list[Job] = []
         for worker_id, count in dead.items():
@@ -442,7 +464,7 @@ class Pump:
         try:
             return self._store.rescue(worker_id, beats=beats, error=worker_died, now=now)
         except DatabaseError as error:
-            if is_contention(error) or is_outage(error):
+            if is_passing(error):
                 raise
             logger.exception("The tasks of the dead worker %s could not be taken over.", worker_id)
             return ()
@@ -463,15 +485,35 @@ class Pump:
             and now - job.last_attempted_at >= _STORE_STARTS_AFTER
         ]
         if started:
+            self._try("store what has started", lambda: self._store.start_many(started))
             self._stored_starts.update(job.id for job in started)
-            self._store.start_many(started)
         return bool(started)
+
+    def _try[T](self, what: str, attempt: Callable[[], T]) -> T | None:
+        """Something that the worker can do without: None, with the reason in the log, if it fails.
+
+        Raises DatabaseError or InterfaceError when the database is away, or its locks are taken.
+        """
+        try:
+            return attempt()
+        except (DatabaseError, InterfaceError) as error:
+            if is_passing(error):
+                raise
+            logger.exception("The worker could not %s: it goes on without.", what)
+            self._store.connection.close()
+        except Exception:  # noqa: BLE001 - whatever it is: tasks do not wait for it
+            logger.exception("The worker could not %s: it goes on without.", what)
+        return None
 
     def _tick(self) -> bool:
         now = self._core.now()
         if self._stopping or self._next_tick is None or now < self._next_tick:
             return False
-        ticked = self._schedules.tick(now)
+        # Should it fail, nothing else is to wait for it.
+        self._next_tick = now + _TRY_AGAIN
+        ticked = self._try("enqueue what schedules say", lambda: self._schedules.tick(now))
+        if ticked is None:
+            return False
         self._next_tick = ticked.next_due
         if ticked.jobs:
             self._tell_of(ticked.jobs)
@@ -482,7 +524,10 @@ class Pump:
         moment = time.monotonic()
         if moment < self._next_chores or self._stopping:
             return False
-        self._next_chores = moment + self._chores(self._core.now())
+        self._next_chores = moment + _TRY_AGAIN.total_seconds()
+        pause = self._try("delete what is old", lambda: self._chores(self._core.now()))
+        if pause is not None:
+            self._next_chores = moment + pause
         return False
 
     def _look(self) -> bool:
@@ -538,6 +583,15 @@ class Pump:
 def worker_died(who: str) -> TaskError:
     """The error of a task whose worker died once too often; ``who`` says which and when."""
     return task_error(WorkerDied(f"{who} died while it ran this task, and not for the first time."))
+
+
+def _name(command: Command) -> str:
+    return type(command).__name__.lower()
+
+
+def _monotonic() -> datetime:
+    """A clock of this machine that never steps, for how long others have been silent."""
+    return datetime.fromtimestamp(time.monotonic(), UTC)
 
 
 def _last_line(job: Job) -> str:
