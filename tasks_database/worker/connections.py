@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import connections, reset_queries
@@ -66,14 +67,25 @@ def before_task() -> None:
     if settings.DEBUG:
         reset_queries()
     for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
+        try:
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
+        except Exception:  # noqa: BLE001 - whatever it is: the thread serves tasks
+            _give_up(connection)
+
+
+def _give_up(connection: BaseDatabaseWrapper) -> None:
+    logger.exception("The connection to the database %r is given up.", connection.alias)
+    with suppress(Exception):
+        replace(connection)
 
 
 def replace(connection: BaseDatabaseWrapper) -> None:
     """Close it, and forget it: one that is closed in a transaction would refuse to open again."""
-    connection.close()
-    del connections[connection.alias]
+    try:
+        connection.close()
+    finally:
+        del connections[connection.alias]
 
 
 def replace_all() -> None:
@@ -85,14 +97,23 @@ def replace_all() -> None:
 def after_task(*, failed: bool) -> None:
     """Leave no open transaction to the next task, and look at the connections after a failure."""
     for connection in connections.all(initialized_only=True):
-        as_configured = connection.settings_dict["AUTOCOMMIT"]
-        if connection.in_atomic_block or connection.autocommit != as_configured:
-            logger.warning(
-                "A task left a transaction open on the database %r: it was rolled back.",
-                connection.alias,
-            )
-            replace(connection)
-        elif is_pooled(connection.settings_dict):
-            connection.close()  # Back to the pool.
-        elif failed:
-            connection.close_if_unusable_or_obsolete()
+        try:
+            _tidy(connection, failed=failed)
+        except Exception:  # noqa: BLE001 - as above
+            _give_up(connection)
+
+
+def _tidy(connection: BaseDatabaseWrapper, *, failed: bool) -> None:
+    if connection.connection is None and not connection.in_atomic_block:
+        return  # It was looked at, and never connected.
+    as_configured = connection.settings_dict["AUTOCOMMIT"]
+    if connection.in_atomic_block or connection.autocommit != as_configured:
+        logger.warning(
+            "A task left a transaction open on the database %r: it was rolled back.",
+            connection.alias,
+        )
+        replace(connection)
+    elif is_pooled(connection.settings_dict):
+        connection.close()  # Back to the pool.
+    elif failed:
+        connection.close_if_unusable_or_obsolete()

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, IntegrityError, connections
 
 from tasks_database.backend import DatabaseBackend
 from tasks_database.engine import Prefetch, Worker
@@ -192,6 +192,8 @@ class WorkerProcess:
                     ),
                     now=clock.now(),
                 )
+            except IntegrityError:
+                return True  # It is registered: only the answer was lost the last time.
             except DatabaseError as error:
                 logger.warning("The database is not ready (%s): trying again.", error)
                 store.connection.close()
