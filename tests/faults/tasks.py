@@ -15,7 +15,7 @@ import warnings
 from datetime import timedelta
 from pathlib import Path
 
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from tasks_database.engine import task
 
@@ -77,6 +77,13 @@ def meet():
 
 
 @task
+def fail_with_a_connection():
+    """In a thread that has one."""
+    connections["other"].ensure_connection()
+    raise ValueError("no")
+
+
+@task
 def die(number=0):
     note(number)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -90,6 +97,8 @@ def query(number=0):
     note(number)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+    # Looked at, and not used.
+    assert connections["other"].vendor == "sqlite"
     return number
 
 

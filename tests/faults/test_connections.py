@@ -124,7 +124,7 @@ def test_killed_in_the_middle_of_a_statement_it_is_said_again(site, condition):
 @pytest.mark.parametrize("in_a_transaction", [False, True], ids=["autocommit", "atomic"])
 def test_a_task_whose_connection_is_killed_under_it_runs_again_at_no_cost(site, in_a_transaction):
     result = query_twice.enqueue("x", in_a_transaction=in_a_transaction)
-    site.ready_worker()
+    worker = site.ready_worker()
     site.wait_until_held("x")
 
     site.disconnect_all()
@@ -133,6 +133,7 @@ def test_a_task_whose_connection_is_killed_under_it_runs_again_at_no_cost(site, 
 
     assert (job.attempts, job.failures, job.errors) == (2, 0, ())
     assert job.rescues == 1  # The delivery was lost, not the task's fault.
+    assert not worker.said("left a transaction open")
     assert len(site.registered()) == 1
 
 
@@ -233,7 +234,7 @@ def test_a_claim_whose_answer_is_lost_keeps_no_task_from_others(site, proxy):
     assert proxy.has_lost_an_answer.wait(30)
     site.wait_for_counts(SUCCESSFUL=3)
 
-    assert worker.said("Gave 3 tasks back that were claimed for this worker, and never arrived")
+    worker.wait_for("Gave 3 tasks back that were claimed for this worker, and never arrived")
     assert site.starts() == {0: 1, 1: 1, 2: 1}
     for job in map(site.job, results):
         assert (job.attempts, job.claim_number, job.rescues) == (1, 2, 0)
@@ -253,7 +254,19 @@ def test_an_acknowledgement_whose_answer_is_lost_is_told_of_all_the_same(site, p
     assert site.signals(result)["finished work SUCCESSFUL"] == 1
     assert site.starts() == {1: 1}
     assert not worker.said("came too late")
-    assert worker.said("tasks_worker: 1 done in")
+    worker.wait_for("tasks_worker: 1 done in")
+
+
+def test_a_worker_whose_registration_is_not_answered_is_registered_once(site, proxy):
+    proxy.lose_answer(b"INSERT INTO tasks_database_workerrow")
+    worker = site.ready_worker(entry=through(proxy, site))
+
+    assert proxy.has_lost_an_answer.is_set()
+    result = work.enqueue(1)
+    site.wait_for_status(result, "SUCCESSFUL")
+    assert len(site.registered()) == 1
+    assert worker.stop() == 0
+    assert site.registered() == {}
 
 
 def test_a_connection_that_fell_silent_is_cut_after_a_lease(site, proxy):
@@ -270,7 +283,7 @@ def test_a_connection_that_fell_silent_is_cut_after_a_lease(site, proxy):
     for result in (running, waiting):
         job = site.wait_for_status(result, "SUCCESSFUL")
         assert (job.attempts, job.failures, job.rescues) == (1, 0, 0)
-    assert worker.said("The database has not answered for 2 seconds: the connection is cut")
+    worker.wait_for("The database has not answered for 2 seconds: the connection is cut")
 
 
 def test_a_listening_connection_that_fell_silent_is_made_anew(site, on, proxy, monkeypatch):
@@ -307,14 +320,15 @@ def pooled(site, **pool):
 
 def test_tasks_share_a_pool_of_one_connection_and_the_worker_takes_none_of_it(site, on):
     on("postgresql")
-    results = [keep_connection.enqueue(number, 0.05) for number in range(8)]
-    results += [async_query.enqueue(8 + number) for number in range(4)]
+    results = [async_query.enqueue(number) for number in range(4)]
+    results += [keep_connection.enqueue(4 + number, 0.05) for number in range(8)]
     worker = site.ready_worker("--threads", "4", entry=pooled(site, max_size=1, timeout=30))
 
     site.wait_for_counts(SUCCESSFUL=len(results))
 
     assert all(site.job(result).attempts == 1 for result in results)
     assert worker.stop() == 0
+    assert not worker.said("WARNING|ERROR")
 
 
 def test_a_task_that_gets_no_connection_from_the_pool_in_time_runs_again_at_no_cost(site, on):

@@ -76,7 +76,7 @@ def test_past_the_shutdown_timeout_running_tasks_are_given_back_at_no_cost(site)
     for job in map(site.job, results):
         assert (job.status, job.owner, job.attempts) == ("READY", None, 1)
         assert (job.rescues, job.failures, job.errors, job.suspect) == (0, 0, (), False)
-    assert worker.said("2 tasks still ran after 0.5 seconds: given back")
+    worker.wait_for("2 tasks still ran after 0.5 seconds: given back")
 
     for name in "ab":
         site.let_go(name)

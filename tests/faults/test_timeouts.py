@@ -59,7 +59,7 @@ def test_a_deaf_task_is_recorded_soon_and_its_process_replaced_when_its_siblings
     assert (
         "It did not stop when told to: the worker process is replaced." in job.errors[0].traceback
     )
-    assert worker.said("did not stop when told to: this process is replaced")
+    worker.wait_for("did not stop when told to: this process is replaced")
     done = site.job(sibling)
     assert (done.status, done.return_payload) == ("SUCCESSFUL", str(first))
     assert (done.attempts, done.rescues, done.failures) == (1, 0, 0)
@@ -91,4 +91,4 @@ def test_a_task_that_leaves_a_transaction_open_leaves_it_to_nobody(site):
     site.wait_for_counts(SUCCESSFUL=1 + len(after))
 
     assert [site.job(result).attempts for result in after] == [1, 1, 1]
-    assert worker.said("A task left a transaction open on the database 'default': .* rolled back")
+    worker.wait_for("A task left a transaction open on the database 'default': .* rolled back")

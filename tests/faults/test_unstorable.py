@@ -1,6 +1,7 @@
 """Outcomes that the database refuses: each fails alone, whatever it was to be stored with."""
 
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import connections
@@ -15,23 +16,26 @@ TABLE = "tasks_database_jobrow"
 
 
 @contextmanager
-def refusing(site, condition):
-    """The database refuses any change of a job after which this holds, in SQL with NEW."""
+def refusing(site, condition, *, event="UPDATE"):
+    """The database refuses any change of a job after which this holds, in SQL with NEW.
+
+    event: or INSERT, or DELETE, with OLD then.
+    """
     connection = connections[ALIAS]
     raised = {
         "postgresql": f"""
             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF {condition} THEN RAISE EXCEPTION 'not that' USING ERRCODE = '22000'; END IF;
-            RETURN NEW; END $$;
-            CREATE TRIGGER refused BEFORE UPDATE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION refuse();
+            RETURN coalesce(NEW, OLD); END $$;
+            CREATE TRIGGER refused BEFORE {event} ON {TABLE} FOR EACH ROW EXECUTE FUNCTION refuse();
         """,
         "mysql": f"""
-            CREATE TRIGGER refused BEFORE UPDATE ON {TABLE} FOR EACH ROW
+            CREATE TRIGGER refused BEFORE {event} ON {TABLE} FOR EACH ROW
             BEGIN IF {condition} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not that';
             END IF; END
         """,
         "sqlite": f"""
-            CREATE TRIGGER refused BEFORE UPDATE ON {TABLE} WHEN {condition}
+            CREATE TRIGGER refused BEFORE {event} ON {TABLE} WHEN {condition}
             BEGIN SELECT RAISE(ABORT, 'not that'); END
         """,
     }[site.vendor]
@@ -108,6 +112,36 @@ def test_a_dead_worker_whose_task_cannot_be_taken_over_is_not_in_the_way_of_othe
         site.wait_for_status(after, "SUCCESSFUL")
         worker.wait_for("The tasks of the dead worker dead1 could not be taken over")
         assert site.row(stuck).owner == "dead1"
+
+
+def test_starts_that_cannot_be_recorded_hold_up_nobody(site):
+    with refusing(site, "NEW.status = 'RUNNING'"):
+        results = [work.enqueue(number, 0.2) for number in range(8)]
+        worker = site.ready_worker()
+        site.wait_for_counts(SUCCESSFUL=len(results))
+        worker.wait_for("The worker could not store what has started: it goes on without")
+        assert all(site.job(result).attempts == 1 for result in results)
+
+
+def test_old_rows_that_cannot_be_deleted_hold_up_nobody(site):
+    old = work.enqueue(1)
+    long_ago = timezone.now() - timedelta(days=9)
+    site.rows().filter(id=old.id).update(status="SUCCESSFUL", finished_at=long_ago)
+    with refusing(site, "OLD.finished_at IS NOT NULL", event="DELETE"):
+        worker = site.ready_worker(retention=3600)
+        worker.wait_for("The worker could not delete what is old: it goes on without")
+        result = work.enqueue(2)
+        site.wait_for_status(result, "SUCCESSFUL")
+
+
+def test_a_schedule_that_cannot_be_enqueued_holds_up_nobody(site):
+    with refusing(site, f"NEW.task_path = '{returns.module_path}'", event="INSERT"):
+        worker = site.ready_worker(
+            schedules={"often": {"task": returns.module_path, "every": 1, "args": [1]}}
+        )
+        worker.wait_for("could not enqueue (tests.faults.tasks.returns|what schedules say)")
+        result = work.enqueue(2)
+        site.wait_for_status(result, "SUCCESSFUL")
 
 
 @pytest.mark.parametrize("task", [returns_characters, fails_with_characters])
