@@ -54,6 +54,9 @@ class Block:
     def refresh(self) -> None:
         """Learn what became of the jobs, where others can change them."""
 
+    def settle(self) -> None:
+        """Refresh for the last time."""
+
     def drop(self, entry: Entry) -> None:
         # A tally, or a child of the task, may hold the entry still.
         entry.forgotten = entry.job
@@ -87,6 +90,7 @@ class DatabaseBlock(Block):
         from .database_store import DatabaseStore
 
         self.entries = {}
+        self._is_settled = False
         self._rows = self.store = DatabaseStore(
             is_committed=self._is_committed,
             follows=self._follow,
@@ -107,7 +111,14 @@ class DatabaseBlock(Block):
             store=self.store,
         )
 
+    def settle(self) -> None:
+        if self.entries:  # An empty one may serve the next test.
+            self.refresh()
+            self._is_settled = True
+
     def refresh(self) -> None:
+        if self._is_settled:
+            return
         gone = self._rows.refresh()
         for entry in self.entries.values():
             entry.is_gone = entry.job_id in gone

@@ -78,6 +78,8 @@ class DatabaseStore:
         self._first_id = new_id()
         # What workers could take of what was there before; None: nobody has looked yet.
         self._others: list[str] | None = None
+        # What was to be deleted when the database could not be asked: not looked at, either.
+        self._discarded: set[str] = set()
 
     # -- where -----------------------------------------------------------------------------
 
@@ -133,8 +135,10 @@ class DatabaseStore:
         self.jobs[job.id] = job
 
     def discard(self, job_id: str) -> None:
-        with suppress(*_UNREADABLE):
+        try:
             self._row(job_id).delete()
+        except _UNREADABLE:
+            self._discarded.add(job_id)
         self.jobs.pop(job_id, None)
         self.undecided.pop(job_id, None)
 
@@ -182,7 +186,7 @@ class DatabaseStore:
 
     def _read(self, rows: "QuerySet[JobRow]") -> list[Job]:
         """The jobs of these rows, in the order of enqueueing."""
-        ours = rows.filter(pk__gte=self._first_id).order_by("pk")
+        ours = rows.filter(pk__gte=self._first_id).exclude(pk__in=self._discarded).order_by("pk")
         return [job_of((str(row[0]), *row[1:])) for row in ours.values_list(*COLUMNS)]
 
     def _aliases_by_database(
@@ -318,7 +322,7 @@ class DatabaseStore:
                 .filter(pk__lt=self._first_id, status__in=_HIDDEN)
                 .values_list("pk", flat=True)
             ]
-        return {*self.undecided, *self._others}
+        return {*self.undecided, *self._others, *self._discarded}
 
     @contextmanager
     def _hiding(self, backends: Collection[str] | None) -> Iterator[None]:

@@ -99,7 +99,7 @@ def shown_value(value: Any) -> str:
 
 
 def undone(expected: Expectation, candidates: Iterable[TaskRecord]) -> list[str]:
-    """The right call, but its transaction was rolled back or is still open."""
+    """The right call, but its transaction was rolled back or is still open, or its row is gone."""
     lines = []
     for record in candidates:
         if not expected.matches(record):
@@ -110,10 +110,15 @@ def undone(expected: Expectation, candidates: Iterable[TaskRecord]) -> list[str]
                 f"{where}, but inside a transaction that was rolled back, so it does not count. "
                 "Look for what raised in that atomic() block."
             )
-        else:
+        elif record.transaction.is_open:
             lines.append(
                 f"{where}, but inside a transaction that has not committed yet: no worker sees it. "
                 "Assert after the atomic() block has ended."
+            )
+        else:
+            lines.append(
+                f"{where}, but its row is gone: deleted, or rolled back with the block around the "
+                "verb that ran what enqueued it."
             )
     if not lines:
         return []

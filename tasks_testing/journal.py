@@ -160,6 +160,12 @@ class Journal:
                 if aliases is None or entry.task.backend in aliases
             ]
 
+    def last_look(self) -> None:
+        """The test has ended: what is seen now counts, whatever its fixtures' ends do to rows."""
+        with self.lock:
+            for block in self._blocks:
+                block.settle()
+
     def forget(self, doomed: Callable[[Entry], bool]) -> None:
         """Drop the entries for which ``doomed`` holds, in every block."""
         with self.lock:

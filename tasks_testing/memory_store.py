@@ -78,7 +78,10 @@ class MemoryStore:
         """Nobody else changes what is here."""
 
     def replace(self, job: Job) -> None:
-        self.jobs[job.id] = job
+        with self._lock:
+            self.jobs[job.id] = job
+            if not job.status.is_pending:
+                self._free_key(job)
 
     def close(self) -> None:
         """Nobody else sees what is here."""

@@ -50,7 +50,9 @@ def _entry_lines(number: int, entry: Entry, start: datetime, parent: int | None)
     job = entry.job
     record = record_of(entry)
     state = job.status.value
-    if not entry.is_visible:
+    if entry.is_gone and not entry.is_rolled_back:
+        state = "GONE: its row is not in the table any more"
+    elif not entry.is_visible:
         state = "GONE with the transaction that was rolled back"
     elif not record.transaction.committed:
         state += f", transaction {record.transaction.state.value}"

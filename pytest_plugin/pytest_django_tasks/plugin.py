@@ -143,6 +143,8 @@ def pytest_runtest_makereport(
     if report.when == "call":
         item.stash[_passed_key] = report.passed
     session = item.config.stash[_session_key]
+    if report.when == "call" and session is not None:
+        session.end_call()
     if report.failed and session is not None:
         text = session.report_text()
         if text:

@@ -112,6 +112,10 @@ class TasksSession:
         if _problem_key in item.stash:
             pytest.fail(item.stash[_problem_key], pytrace=False)
 
+    def end_call(self) -> None:
+        """The test's own function has ended; the fixtures, and their rollback, come next."""
+        journal.last_look()
+
     def end_test(self) -> None:
         clock.stop()
         reset_transactions()

@@ -36,6 +36,8 @@ from tasks_testing.state import active_on_error, no_queue_is_active
 from tasks_testing.transactions import mark_enqueue
 from tasks_testing.verbs import Verbs
 
+from .operating import Operating
+
 REMEMBERED_TASKS = 1_000
 
 
@@ -49,7 +51,7 @@ class _KnownTask(NamedTuple):
     follow_ups: str | None
 
 
-class RecordingBackend(Verbs, BaseTaskBackend):
+class RecordingBackend(Operating, Verbs, BaseTaskBackend):
     """Records what is enqueued, process-wide, and offers the test queue's verbs for its alias.
 
     OPTIONS, all optional:

@@ -55,5 +55,5 @@ def many_tasks(request):
 def connection_of_coroutines(request):
     """Close what a coroutine has opened in its thread, or the database cannot be dropped."""
     yield
-    if _in_database(request.config) and iscoroutinefunction(request.function):
+    if iscoroutinefunction(request.function):
         SyncToAsync.single_thread_executor.submit(connections.close_all).result()
