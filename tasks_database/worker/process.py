@@ -128,6 +128,12 @@ class WorkerProcess:
             sender=type(backend),
             timeout_grace=options.timeout_grace,
         )
+        if not self._register(store, clock):
+            return DONE
+        schedules.sync(clock.now())
+        if self._owns_process:
+            gc.collect()
+            gc.freeze()  # What was imported lives as long as the process.
         announcer = Announcer(type(backend))
         pump = Pump(
             core,
@@ -142,12 +148,6 @@ class WorkerProcess:
             chores=_chores(backend, store),
             shutdown_timeout=config.shutdown_timeout,
         )
-        if not self._register(store, clock):
-            return DONE
-        schedules.sync(clock.now())
-        if self._owns_process:
-            gc.collect()
-            gc.freeze()  # What was imported lives as long as the process.
         self._pump = pump
         if self._stop_after is not None:  # It came before there was a pump.
             pump.stop(timeout=self._stop_after)

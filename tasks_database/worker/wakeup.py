@@ -13,6 +13,7 @@ from tasks_database.store import ORMStore
 from tasks_database.wake import CHANNEL
 
 from .logs import logger
+from .watchdog import cut
 
 # Seconds between two looks.
 _OFTEN = 0.05
@@ -124,9 +125,8 @@ class PostgreSQLWakeup(Wakeup):
     def close(self) -> None:
         self._closed = True
         if self._connection is not None:
-            self._connection.cancel_safe(timeout=1.0) if hasattr(
-                self._connection, "cancel_safe"
-            ) else self._connection.cancel()
+            cut(self._connection.fileno)
+        self._thread.join(1.0)
 
     def _listen(self) -> None:
         try:
@@ -143,7 +143,9 @@ class PostgreSQLWakeup(Wakeup):
                     while not (self._closed or self._is_deaf):
                         for notification in connection.notifies(timeout=self.LISTEN):
                             self._heard(notification.payload)
+                    self._connection = None
             except psycopg.Error as error:
+                self._connection = None
                 if self._closed:
                     return
                 logger.debug("The listening connection was lost (%s): looking often.", error)

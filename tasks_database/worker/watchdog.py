@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -65,11 +65,19 @@ class Watchdog:
                 self._cut()
 
     def _cut(self) -> None:
-        """Make the read end that waits for an answer; the driver reports a lost connection."""
-        if self._socket is None or self._socket[0] is not self._connection.connection:
-            return  # It is closed already; the number may be another one's.
-        with (
-            suppress(OSError),
-            socket.socket(fileno=os.dup(self._socket[1])) as half_open,
-        ):
+        if self._socket is not None and self._socket[0] is self._connection.connection:
+            # Else it is closed already; the number may be another one's.
+            number = self._socket[1]
+            cut(lambda: number)
+
+
+def cut(fileno: Callable[[], int]) -> None:
+    """Make a read end that waits for an answer; the driver reports a lost connection then.
+
+    fileno: gives the number of the socket.
+    """
+    try:
+        with socket.socket(fileno=os.dup(fileno())) as half_open:
             half_open.shutdown(socket.SHUT_RDWR)
+    except Exception as error:  # noqa: BLE001 - each driver has its own for a closed connection
+        logger.debug("There was no connection to cut: %s", error)

@@ -30,16 +30,27 @@ class Proxy:
             for connection in self._connections:
                 connection.is_frozen = True
 
-    def lose_answer(self, *patterns):
+    def lose_answer(self, *patterns, answer=b""):
         """Let the server do, once, what a client asks with these in this order; cut the answer off.
 
         patterns: bytes in the client's statements, of one connection.
+        answer: bytes in the answer.
         """
         self.has_lost_an_answer.clear()
         with self._lock:
+            self._patterns, self._answer = patterns, answer
             self._awaited = list(patterns)
             for connection in self._connections:
                 connection.seen = 0
+
+    def is_the_answer(self, connection, data):
+        """Whether it is to be lost; else the next one may be."""
+        if self._answer in data:
+            self.has_lost_an_answer.set()
+            return True
+        with self._lock:
+            self._awaited, connection.seen = list(self._patterns), 0
+        return False
 
     def close(self):
         self._closed = True
@@ -103,8 +114,8 @@ class _Connection:
                     if end is self._client:
                         loses = loses or self._proxy.is_the_one(self, data)
                         self._server.sendall(data)
-                    elif loses:
-                        self._proxy.has_lost_an_answer.set()
+                    elif loses and self._proxy.is_the_answer(self, data):
                         return
                     else:
+                        loses = False
                         self._client.sendall(data)

@@ -228,7 +228,9 @@ def commits(site, pattern):
 def test_a_claim_whose_answer_is_lost_keeps_no_task_from_others(site, proxy):
     """It was committed: the tasks are this worker's, and it does not know of them."""
     worker = site.ready_worker("--threads", "3", entry=through(proxy, site))
-    proxy.lose_answer(*commits(site, b"SET status = 'CLAIMED'"))
+    # A claim that finds something: on MySQL no other one says that.
+    answer = work.module_path.encode() if site.vendor == "postgresql" else b""
+    proxy.lose_answer(*commits(site, b"SET status = 'CLAIMED'"), answer=answer)
     results = work.enqueue_many([(number,) for number in range(3)])
 
     assert proxy.has_lost_an_answer.wait(30)
