@@ -75,6 +75,7 @@ class Deadlines:
         self._changed = threading.Condition()
         self._heap: list[tuple[float, int, bool, Deadline]] = []
         self._count = 0
+        self._closed = False
         self._thread: threading.Thread | None = None
 
     def begin(self, job: Job, timeout: timedelta, *, interrupts: bool = True) -> Deadline:
@@ -93,6 +94,12 @@ class Deadlines:
             self._changed.notify()
         return deadline
 
+    def close(self) -> None:
+        """No more bodies: what is over its deadline is left to itself."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
     def _push(self, at: float, deadline: Deadline, *, is_last: bool) -> None:
         self._count += 1
         heapq.heappush(self._heap, (at, self._count, is_last, deadline))
@@ -101,6 +108,8 @@ class Deadlines:
         while True:
             with self._changed:
                 while not self._heap or self._heap[0][0] > time.monotonic():
+                    if self._closed:
+                        return
                     # An ended body's entry stays until it would have been due.
                     pause = self._heap[0][0] - time.monotonic() if self._heap else None
                     self._changed.wait(pause)

@@ -72,6 +72,7 @@ class Executor:
 
     def close(self, timeout: float) -> None:
         """End the idle threads and the loop."""
+        self._deadlines.close()
         for _ in self._threads:
             self._jobs.put(None)
         ends = time.monotonic() + timeout
