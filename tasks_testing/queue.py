@@ -10,7 +10,7 @@ from .clock import clock
 from .driver import OnError
 from .exceptions import ConfigurationError
 from .journal import journal
-from .recording import Mode, check_mode, recording, require_recording
+from .recording import Mode, check_mode, recording, require_recording, test_has_own_setting
 from .strictness import parse_flags, strictness_message
 from .transactions import body_layers
 from .verbs import Verbs
@@ -26,7 +26,7 @@ class TaskQueue(Verbs):
 
     mode: "record", "immediate" or "database" (as "record", with the tasks in the tables and in the
     store of production); without it, backends that record already stay as they are, and others
-    are replaced by recording ones that mirror them. TASKS overridden by the test wins.
+    are replaced by recording ones that mirror them.
     now: freeze the clock at this time from the start.
     strict: flags of `tasks_testing.strictness`, checked at the end: True, "failed never_run", ...
     on_commit: emulate commits inside a TestCase's transaction (True), or leave Django as it is
@@ -34,6 +34,7 @@ class TaskQueue(Verbs):
     on_error: "raise" a task's final failure to the test, or "record" it only; without it, as the
     queue around, and "raise" in the outermost.
     own_block: see only what the block enqueues; False sees the whole test.
+    keeps_setting: leave the backends of a TASKS that is overridden as they are, whatever the mode.
 
     Raises ConfigurationError for a mode, flag or on_error that does not exist, and when it is
     entered while it is active; ClockError for a ``now`` that the clock cannot be set to.
@@ -48,6 +49,7 @@ class TaskQueue(Verbs):
         on_commit: bool | None = None,
         on_error: OnError | None = None,
         own_block: bool = True,
+        keeps_setting: bool = False,
     ) -> None:
         if mode is not None and check_mode(mode, "TaskQueue(mode=...)") == "off":
             raise ConfigurationError(
@@ -65,6 +67,7 @@ class TaskQueue(Verbs):
         self._strict = parse_flags(strict, "TaskQueue(strict=...)")
         self._unchecked = self._strict
         self._own_block = own_block
+        self._keeps_setting = keeps_setting
         self._stack = ExitStack()
 
     # -- the block -------------------------------------------------------------------------
@@ -82,7 +85,8 @@ class TaskQueue(Verbs):
             self.on_commit = state.active_on_commit() is not False
         self._unchecked = self._strict
         with ExitStack() as stack:
-            stack.enter_context(recording(self._mode))
+            is_kept = self._keeps_setting and test_has_own_setting()
+            stack.enter_context(recording(None if is_kept else self._mode))
             in_database = self._in_database()
             if self._own_block or in_database is not journal.is_in_database:
                 stack.enter_context(journal.block(in_database=in_database))

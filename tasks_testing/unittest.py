@@ -52,7 +52,7 @@ class TaskTestMixin(_Base):
     def setUpClass(cls) -> None:
         cls._new_queue()  # A wrong attribute is an error of the class, told once.
         # Before override_settings() of the class, which wins.
-        cls.enterClassContext(recording(cls._mode()))
+        cls.enterClassContext(recording(None if test_has_own_setting() else cls.tasks_mode))
         with journal.disowned():
             super().setUpClass()
 
@@ -75,16 +75,13 @@ class TaskTestMixin(_Base):
     @classmethod
     def _new_queue(cls) -> TaskQueue:
         return TaskQueue(
-            mode=cls._mode(),
+            mode=cls.tasks_mode,
+            keeps_setting=True,
             now=cls.tasks_now,
             strict=cls.tasks_strict,
             on_commit=cls.tasks_on_commit,
             on_error=cls.tasks_on_error,
         )
-
-    @classmethod
-    def _mode(cls) -> Mode | None:
-        return None if test_has_own_setting() else cls.tasks_mode
 
     def doCleanups(self) -> None:  # noqa: N802 - unittest's name
         """Run the cleanups, and then look at what the test has left behind, if it got so far."""

@@ -19,7 +19,6 @@ from tasks_testing.recording import (
     check_mode,
     recording_setting,
     tasks_setting,
-    test_has_own_setting,
 )
 from tasks_testing.report import report_text
 from tasks_testing.strictness import parse_flags
@@ -133,8 +132,6 @@ class TasksSession:
         mode = options.get("mode")
         if mode is None and self._original is None:
             mode = self.mode  # Nothing was replaced for the run: the mode is off, or no TASKS.
-        if mode is not None and mode != "off" and test_has_own_setting():
-            mode = None  # The test's own TASKS wins.
         if mode == "off":
             pytest.fail(
                 f"The fixture task_queue has nothing to offer here: {self._who_says_off(options)} "
@@ -149,6 +146,7 @@ class TasksSession:
             on_commit=options.get("on_commit"),
             on_error=options.get("on_error"),
             own_block=False,
+            keeps_setting=True,  # The test's own TASKS wins.
         )
         with ExitStack() as stack:
             problem = None

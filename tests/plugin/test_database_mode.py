@@ -30,6 +30,14 @@ TESTS = """
         assert str(JobRow.objects.get().pk) == result.id
         assert len(task_queue.run_due().succeeded) == 1
 
+    def test_nothing_is_enqueued(db, task_queue):
+        assert task_queue.records == []
+
+    def test_rows_are_looked_at_after_a_test_without_tasks(db, task_queue):
+        add.enqueue(1)
+        JobRow.objects.all().delete()
+        assert task_queue.records == []
+
     @pytest.mark.django_db
     def test_without_the_fixture_too():
         before = JobRow.objects.count()
@@ -81,7 +89,7 @@ def test_the_ini_option(shop):
     shop.configure("tasks_mode = database")
     result = shop.pytest(test_it=TESTS, test_left=LEFT_BEHIND)
 
-    result.assert_outcomes(passed=6, failed=1, errors=1)
+    result.assert_outcomes(passed=8, failed=1, errors=1)
     told = text_of(result)
     assert "Database access not allowed" in told
     assert "Tasks that never ran (strict: never_run):\n  - shop.tasks.add(1)  [READY]" in told

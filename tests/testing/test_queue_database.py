@@ -231,6 +231,13 @@ def test_an_open_block_hides_its_tasks_from_the_verbs(task_queue):
     assert len(task_queue.run_due().succeeded) == 2
 
 
+def test_what_follows_a_task_of_an_open_block_waits_with_it(task_queue):
+    with transaction.atomic():
+        task_queue.run_task(tasks.perform.using(on_success=tasks.when), tasks.body(lambda: None))
+        assert len(task_queue.run_due()) == 0
+    assert len(task_queue.run_due().succeeded) == 1
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.tasks(mode="record")
 def test_nothing_is_left_behind_outside_of_a_testcase():
@@ -492,6 +499,16 @@ class InATestCase(TaskTestMixin, TestCase):
     def test_it_begins_empty(self):
         assert self.task_queue.records == []
         assert not JobRow.objects.exists()
+
+
+@override_settings(TASKS={"default": {"BACKEND": "tasks_testing.backends.DummyBackend"}})
+class WithASettingOfItsOwn(TaskTestMixin, TestCase):
+    tasks_mode = "database"
+
+    def test_its_tasks_are_rows_too(self):
+        assert list(task_backends.settings) == ["default"]
+        tasks.add.enqueue(1, 2)
+        assert JobRow.objects.count() == 1
 
 
 class InATransactionTestCase(TaskTestMixin, TransactionTestCase):

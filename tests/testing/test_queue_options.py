@@ -387,6 +387,14 @@ def test_hooks_of_immediate_fall_with_the_transaction_of_the_caller(task_queue):
         assert task_queue.records == []
 
 
+def test_a_hook_waits_with_its_task_for_the_commit(task_queue):
+    with transactional_settings():
+        with transaction.atomic():
+            task_queue.run_task(succeeds, tasks.body(lambda: None))
+            assert len(task_queue.run_due()) == 0
+        assert names(task_queue.run_due().succeeded) == ["log"]
+
+
 # Chains
 
 
