@@ -64,6 +64,7 @@ def hold(name):
     note(name)
     tell_that_it_runs(name)
     wait_to_go(name)
+    (folder() / f"{name}.over").touch()
     return os.getpid()
 
 

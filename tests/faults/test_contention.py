@@ -3,9 +3,13 @@
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 from django.db import connections, transaction
+from django.utils import timezone
+
+from tests.database.conftest import added_database
 
 from .processes import ROOT, in_another_thread
 from .site import ALIAS
@@ -14,14 +18,19 @@ from .tasks import hold, work
 TABLE = "tasks_database_jobrow"
 
 
-def two_held_tasks(site, **options):
-    """Both run in one worker, whose next acknowledgement is of both."""
-    results = [hold.enqueue(name) for name in "ab"]
-    worker = site.ready_worker("--threads", "2", **options)
-    for name, result in zip("ab", results, strict=True):
+def held_tasks(site, names, **options):
+    """They all run in one worker, in the order of their ids."""
+    results = [hold.enqueue(name) for name in names]
+    worker = site.ready_worker("--threads", str(len(names)), **options)
+    for name, result in zip(names, results, strict=True):
         site.wait_until_held(name)
         site.wait_for_status(result, "RUNNING")
-    return worker, sorted(results, key=lambda result: result.id)
+    return worker, results
+
+
+def let_end(site, name):
+    site.let_go(name)
+    site.wait_until((site.folder / f"{name}.over").exists, f"{name} to end")
 
 
 def wait_in_another_thread(site, condition, what):
@@ -46,31 +55,57 @@ def assert_undisturbed(site, worker, results):
     assert not worker.said("WARNING|ERROR|Traceback")
 
 
+WAITING = {
+    "postgresql": "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
+    "datname = current_database()",
+    "mysql": "SELECT t.trx_started, t.trx_id FROM information_schema.innodb_trx t JOIN "
+    "information_schema.processlist p ON p.id = t.trx_mysql_thread_id "
+    "WHERE t.trx_state = 'LOCK WAIT' AND p.db = database()",
+}
+DEADLOCKS = {
+    "postgresql": "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
+    "mysql": "SELECT variable_value + 0 FROM information_schema.global_status "
+    "WHERE variable_name = 'innodb_deadlocks'",
+}
+
+
 def test_a_deadlock_that_the_worker_loses_is_retried(site, on):
-    """Somebody else holds the row of one task, and wants that of the other."""
+    """Somebody else holds the row of one task, and wants that of another in the same group."""
     on("postgresql", "mariadb")
-    worker, (first, second) = two_held_tasks(site)
-    weight = work.enqueue_many([(number,) for number in range(50)])
-    waits = {
-        "postgresql": "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND "
-        "datname = current_database()",
-        "mysql": "SELECT 1 FROM information_schema.innodb_trx t JOIN "
-        "information_schema.processlist p ON p.id = t.trx_mysql_thread_id "
-        "WHERE t.trx_state = 'LOCK WAIT' AND p.db = database()",
-    }[site.vendor]
-    with transaction.atomic(using=ALIAS), connections[ALIAS].cursor() as cursor:
+    worker, (before, first, second) = held_tasks(site, "abc")
+    later = work.using(run_after=timezone.now() + timedelta(days=1))
+    later.enqueue_many([(number,) for number in range(50)])
+    ((deadlocks,),) = site.on_the_server(DEADLOCKS[site.vendor])
+
+    def wait_for_the_worker_to_wait():
+        waiting = WAITING[site.vendor]
+        wait_in_another_thread(site, lambda: site.on_the_server(waiting), "the worker to wait")
+
+    with added_database("rival", site.entry), transaction.atomic(using=ALIAS):
+        cursor = connections[ALIAS].cursor()
         # MariaDB lets go who has changed less; PostgreSQL, who notices it first.
-        cursor.execute(f"UPDATE {TABLE} SET queue_name = 'other' WHERE status = 'READY'")
+        cursor.execute(f"UPDATE {TABLE} SET queue_name = 'other' WHERE status = 'DEFERRED'")
         if site.vendor == "postgresql":
             cursor.execute("SET LOCAL deadlock_timeout = '60s'")
         lock_row(second, cursor)
-        for name in "ab":
-            site.let_go(name)
-        wait_in_another_thread(site, lambda: site.on_the_server(waits), "the worker to wait")
+        with transaction.atomic(using="rival"):
+            lock_row(before, connections["rival"].cursor())
+            let_end(site, "a")
+            wait_for_the_worker_to_wait()
+            # While that one cannot be stored, these gather: they are stored in one go.
+            let_end(site, "b")
+            let_end(site, "c")
+        site.wait_until(
+            lambda: in_another_thread(lambda: site.row(before).status) == "SUCCESSFUL", "the first"
+        )
+        wait_for_the_worker_to_wait()
         # This would hang, or raise a deadlock of its own, did the worker not give way.
         lock_row(first, cursor)
 
-    assert_undisturbed(site, worker, [first, second, *weight])
+    site.wait_until(
+        lambda: site.on_the_server(DEADLOCKS[site.vendor])[0][0] > deadlocks, "a deadlock"
+    )
+    assert_undisturbed(site, worker, [before, first, second])
 
 
 def test_a_lock_wait_timeout_is_retried(site, on):
@@ -82,16 +117,11 @@ def test_a_lock_wait_timeout_is_retried(site, on):
             "init_command": "SET SESSION innodb_lock_wait_timeout = 1",
         },
     }
-    worker, results = two_held_tasks(site, entry=entry)
-    began = (
-        "SELECT t.trx_started, t.trx_id FROM information_schema.innodb_trx t JOIN "
-        "information_schema.processlist p ON p.id = t.trx_mysql_thread_id "
-        "WHERE t.trx_state = 'LOCK WAIT' AND p.db = database()"
-    )
+    worker, results = held_tasks(site, "ab", entry=entry)
     seen = set()
 
     def has_waited_thrice():
-        seen.update(site.on_the_server(began))
+        seen.update(site.on_the_server(WAITING[site.vendor]))
         return len(seen) >= 3
 
     with transaction.atomic(using=ALIAS), connections[ALIAS].cursor() as cursor:

@@ -93,3 +93,4 @@ def test_a_worker_that_comes_up_before_its_server_waits_for_it(site, cluster):
 
     site.wait_for_counts(SUCCESSFUL=1)
     assert worker.stop() == 0
+    assert not worker.said("it is replaced")
