@@ -66,6 +66,22 @@ def test_a_second_signal_ends_at_once_and_loses_nothing(site):
     assert all(site.job(result).rescues == 0 for result in rest)
 
 
+def test_a_second_signal_to_a_batch_has_no_other_process_that_could_give_back(site):
+    result = hold.enqueue("x")
+    worker = site.worker("--batch", "--threads", "1")
+    site.wait_until_held("x")
+    site.wait_for_status(result, "RUNNING")
+
+    worker.signal(signal.SIGTERM)
+    time.sleep(0.6)  # As above.
+    worker.signal(signal.SIGTERM)
+
+    assert worker.wait() == 128 + signal.SIGTERM
+    job = site.job(result)
+    assert (job.status, job.attempts, job.rescues, job.failures) == ("READY", 1, 0, 0)
+    assert site.registered() == {}
+
+
 def test_past_the_shutdown_timeout_running_tasks_are_given_back_at_no_cost(site):
     results = [hold.enqueue(name) for name in "ab"]
     worker = site.ready_worker("--shutdown-timeout", "0.5")

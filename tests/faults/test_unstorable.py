@@ -123,6 +123,16 @@ def test_starts_that_cannot_be_recorded_hold_up_nobody(site):
         assert all(site.job(result).attempts == 1 for result in results)
 
 
+def test_a_deferred_task_that_cannot_be_made_ready_holds_up_nobody(site):
+    condition = f"OLD.status = 'DEFERRED' AND NEW.task_path = '{returns.module_path}'"
+    with refusing(site, condition):
+        returns.using(run_after=timezone.now() + timedelta(seconds=0.1)).enqueue(1)
+        worker = site.ready_worker()
+        worker.wait_for(r"The database refuses what was asked \(promote\): tried again in")
+        for number in range(3):
+            site.wait_for_status(work.enqueue(number), "SUCCESSFUL")
+
+
 def test_old_rows_that_cannot_be_deleted_hold_up_nobody(site):
     old = work.enqueue(1)
     long_ago = timezone.now() - timedelta(days=9)
