@@ -380,7 +380,7 @@ class Pump:
         strays = self._store.release_strays(self._worker_id, known=known)
         if strays:
             logger.warning(
-                "Gave %s back that were claimed for this worker, and never arrived.",
+                "A claim for this worker never arrived here: %s given back.",
                 "1 task" if strays == 1 else f"{strays} tasks",
             )
 
