@@ -236,7 +236,7 @@ def test_a_claim_whose_answer_is_lost_keeps_no_task_from_others(site, proxy):
     assert proxy.has_lost_an_answer.wait(30)
     site.wait_for_counts(SUCCESSFUL=3)
 
-    worker.wait_for("Gave 3 tasks back that were claimed for this worker, and never arrived")
+    worker.wait_for("A claim for this worker never arrived here: 3 tasks given back")
     assert site.starts() == {0: 1, 1: 1, 2: 1}
     for job in map(site.job, results):
         assert (job.attempts, job.claim_number, job.rescues) == (1, 2, 0)

@@ -125,6 +125,24 @@ def test_a_worker_whose_row_was_deleted_ends_and_its_task_is_run_by_another(site
     assert job.return_payload != str(first)
 
 
+def test_what_waits_in_a_worker_s_hand_is_not_taken_for_lost(site):
+    """Each half of a lease it looks for claims of its own that never arrived."""
+    held = hold.enqueue("x")
+    results = [work.enqueue(number) for number in range(5)]
+    worker = site.ready_worker("--threads", "1", lease=1)
+    site.wait_for_status(held, "RUNNING")
+    site.wait_until(lambda: site.counts().get("CLAIMED"), "a prefetched task")
+
+    beats = site.beats()
+    site.wait_until(lambda: site.beats() >= beats + 12, "two leases to pass")
+    site.let_go("x")
+
+    site.wait_for_counts(SUCCESSFUL=1 + len(results))
+    assert set(site.starts().values()) == {1}
+    assert worker.stop() == 0
+    assert not worker.said("never arrived")
+
+
 def test_a_worker_restarted_under_the_same_name_does_not_keep_its_dead_self_s_task(site):
     """oban#862: the name says nothing of who lives; each start has an id of its own."""
     result = hold.enqueue("x")
