@@ -140,6 +140,7 @@ class PostgreSQLWakeup(Wakeup):
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._listens = True
                     self._proof_sent_at = -self.PROVE_EVERY
+                    self._wake()  # For what was said while nobody listened.
                     while not (self._closed or self._is_deaf):
                         for notification in connection.notifies(timeout=self.LISTEN):
                             self._heard(notification.payload)
